@@ -1,0 +1,228 @@
+"""`Component`: the one way in which every method of Phalanx holds its hyper-parameters.
+
+A component is a frozen dataclass validated by pydantic, in Python exactly as in TOML: unknown fields are refused, integers are
+strict, nothing is coerced. A *family* (`Aggregator`, `UpdateAttack` …) is a direct subclass that names itself; a field typed as
+a family takes an instance or a table with `kind`, and writes that table back.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from inspect import isabstract
+from typing import Any, ClassVar, Self, cast, dataclass_transform
+
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import ArgsKwargs, CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+
+from phalanx.core.errors import ConfigError
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=False)
+Table = dict[str, Any]
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field))
+class Component:
+    """Base of everything that a config can name. Subclass a family, write fields with types, and it is configurable.
+
+    Class keywords: `family="aggregator"` makes a direct subclass a family; `kind="resnet20"` overrides the snake-case name.
+    Components hold no tensors and no mutable state; equality, hash and repr are those of their fields.
+    """
+
+    family: ClassVar[str | None] = None
+    kind: ClassVar[str]
+    _base: ClassVar[type["Component"] | None] = None
+
+    def __init_subclass__(cls, *, family: str | None = None, kind: str | None = None, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if family is not None:
+            cls.family, cls._base = family, cls
+        cls.kind = kind or snake_case(cls.__name__)
+        pydantic_dataclass(frozen=True, config=_STRICT)(cls)
+        construct = cls.__init__
+        positional = [field.name for field in dataclasses.fields(cls) if not field.kw_only]  # type: ignore[arg-type]
+
+        @functools.wraps(construct)
+        def init(self: Component, *args: Any, **fields: Any) -> None:
+            named = dict(zip(positional, args))  # so that an error says the field's name, not its place
+            try:
+                construct(self, *args[len(named) :], **named, **fields)
+            except ValidationError as error:
+                raise ConfigError(explain(error, prefix=type(self).__name__)) from None
+
+        cls.__init__ = init  # type: ignore[assignment, method-assign]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        if cls._base is cls:
+            return core_schema.no_info_plain_validator_function(
+                functools.partial(_choose, cls), serialization=core_schema.plain_serializer_function_ser_schema(dump)
+            )
+        schema = handler(source)
+        # Strict is for the fields; a table must still be able to become the dataclass itself.
+        inner = cast(dict[str, Any], handler.resolve_ref_schema(schema))
+        if inner["type"] == "dataclass":
+            inner["strict"] = False
+        return core_schema.no_info_before_validator_function(functools.partial(_refuse_unknown, cls), schema)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        if cls._base is cls:
+            return {"x-family": cls.family}
+        return handler(schema)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """Build from a TOML table: with `kind` for a family, without for a concrete class.
+
+        Raises: ConfigError naming the path, the value and the nearest valid name.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(_freeze(table))
+        except ValidationError as error:
+            raise ConfigError(explain(error)) from None
+
+    def to_table(self) -> Table:
+        """The component as a TOML table; `from_table` of it is equal to the component. Fields that are None are left out."""
+        return cast(Table, dump(self))
+
+
+def snake_case(name: str) -> str:
+    """A class name as a config spells it.
+
+    >>> [snake_case(name) for name in ("MultiKrum", "ALittleIsEnough", "SGD", "FedAdam")]
+    ['multi_krum', 'a_little_is_enough', 'sgd', 'fed_adam']
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def dump(value: Any) -> Any:
+    """A component, or any value inside one, as TOML-ready tables, lists and scalars."""
+    if isinstance(value, Component):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}  # type: ignore[arg-type]
+        kind = {} if value._base is None else {"kind": value.kind}
+        return kind | {name: dump(item) for name, item in fields.items() if item is not None}
+    if isinstance(value, tuple):
+        return [dump(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: dump(item) for key, item in value.items()}
+    return value
+
+
+def members(family: type[Component]) -> dict[str, type[Component]]:
+    """All concrete members of a family by `kind`: those imported, Phalanx's own, and those that entry points announce.
+
+    Raises: ConfigError if two different classes claim one name, or an entry point cannot be imported.
+    """
+    for name in sorted(_families(family)):
+        for point in entry_points(group=f"phalanx.{name}"):
+            try:
+                point.load()
+            except Exception as error:
+                raise ConfigError(f"The entry point {point.group}: {point.value} cannot be imported: {error}") from error
+    found: dict[str, type[Component]] = {}
+    for member in _descendants(family):
+        other = found.get(member.kind, member)
+        if (other.__module__, other.__qualname__) != (member.__module__, member.__qualname__):
+            raise ConfigError(
+                f"Two classes are called {member.kind!r} in family {family.family}: "
+                f"{other.__module__}.{other.__qualname__} and {member.__module__}.{member.__qualname__}. Rename one."
+            )
+        found[member.kind] = member
+    return dict(sorted(found.items()))
+
+
+def _families(base: type[Component]) -> set[str]:
+    return {str(base.family)}.union(*(_families(child) for child in base.__subclasses__() if child._base is child))
+
+
+def _descendants(base: type[Component]) -> Iterator[type[Component]]:
+    for child in base.__subclasses__():
+        if not isabstract(child) and not child.__name__.startswith("_"):
+            yield child
+        yield from _descendants(child)
+
+
+def _choose(family: type[Component], value: Any) -> Component:
+    """Validate a family's field: an instance passes, a table is built by its `kind`."""
+    if isinstance(value, family):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticCustomError(
+            "family", "expected a table with kind = one of the {family} family", {"family": family.family}
+        )
+    fields = dict(value)
+    kind = fields.pop("kind", None)
+    if kind is None:
+        raise PydanticCustomError("kind", "kind is missing; allowed: {allowed}", {"allowed": ", ".join(members(family))})
+    chosen = _lookup(family, kind)
+    return TypeAdapter(chosen).validate_python(fields)
+
+
+def _lookup(family: type[Component], kind: Any) -> type[Component]:
+    known = {child.kind: child for child in _descendants(family)}
+    if kind not in known:
+        known = members(family)
+    if kind in known:
+        return known[kind]
+    raise PydanticCustomError("kind", "kind = {kind} is unknown{hint}", {"kind": repr(kind), "hint": nearest(str(kind), known)})
+
+
+def nearest(name: str, allowed: Mapping[str, Any] | list[str]) -> str:
+    """'; did you mean …?' for a near miss, then what is allowed."""
+    names = list(allowed)
+    close = get_close_matches(name, names, n=1)
+    guess = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{guess} Allowed: {', '.join(names) or 'nothing'}."
+
+
+def _freeze(value: Any) -> Any:
+    """TOML's lists as tuples: strict validation takes no list for a tuple."""
+    if isinstance(value, Mapping):
+        return {key: _freeze(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_freeze(item) for item in value)
+    return value
+
+
+def _refuse_unknown(cls: type[Component], value: Any) -> Any:
+    """Name every unknown field with its nearest neighbour; pydantic's own message knows neither."""
+    given = value.kwargs if isinstance(value, ArgsKwargs) else value
+    if not isinstance(given, Mapping):
+        return value
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    unknown: list[InitErrorDetails] = [
+        InitErrorDetails(
+            type=PydanticCustomError("unknown", "unknown field{hint}", {"hint": nearest(str(name), names)}),
+            loc=(str(name),),
+            input=given[name],
+        )
+        for name in (given or {})
+        if name not in names
+    ]
+    if unknown:
+        raise ValidationError.from_exception_data(cls.__name__, unknown)
+    return value
+
+
+def explain(error: ValidationError, *, prefix: str = "") -> str:
+    """A validation error as one line a mistake: path, what is wrong, what came, what is allowed."""
+    return "\n".join(_sentence(item, prefix) for item in error.errors(include_url=False))
+
+
+def _sentence(item: ErrorDetails, prefix: str) -> str:
+    path = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
+    if item["type"] in ("missing", "missing_argument"):
+        return f"{path}: this field is required."
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] in ("unknown", "kind", "value_error"):
+        return f"{path}: {message}" if path else message
+    return f"{path}: {message[0].lower()}{message[1:]}; got {_short(item['input'])}."
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,314 @@
+"""The abstract bases of all families. They live here because an attack may hold an aggregator, and families do not import
+each other. A new method subclasses one of these, in one file."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from phalanx.core.capabilities import Capability, require
+from phalanx.core.component import Component
+from phalanx.core.errors import PreconditionError
+from phalanx.core.params import Layout
+from phalanx.core.types import (
+    Aggregate,
+    AttackView,
+    Cohort,
+    Crafted,
+    DataSplit,
+    RoundContext,
+    Rows,
+    State,
+    Updates,
+)
+
+
+class Dataset(Component, ABC, family="dataset"):
+    """Where samples come from."""
+
+    @abstractmethod
+    def load(self) -> DataSplit:
+        """Read (fetch if need be), verify and return all samples.
+
+        Raises: DataError in one sentence naming the files and where to put them.
+        """
+
+
+class Partitioner(Component, ABC, family="partitioner"):
+    """How samples are dealt to clients."""
+
+    @abstractmethod
+    def split(self, labels: Tensor, groups: Tensor | None, generator: torch.Generator) -> list[Tensor]:
+        """Positions `[m_i]` int64 for each client, disjoint. `labels`, `groups` are `[N]`.
+
+        Raises: DataError if the data cannot be split so.
+        """
+
+
+class Augmentation(Component, ABC, family="augmentation"):
+    """A random change of a training batch, as tensor operations."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Changed copies of float images `[B, C, H, W]` in [0, 1]."""
+
+
+class Architecture(Component, ABC, family="architecture"):
+    """A model's recipe; what it builds is a plain torch module."""
+
+    @abstractmethod
+    def build(self, input_shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> nn.Module:
+        """A freshly initialised module for inputs `[B, *input_shape]` giving logits `[B, num_classes]`.
+
+        Raises: ConfigError if the architecture cannot take this shape.
+        """
+
+
+class StepHook(Component, ABC, family="step_hook"):
+    """Something that happens inside every local step, on the flat parameters of `k` clients at once. Every engine calls it.
+
+    Terms added to the loss enter through their gradient. Both methods change their first argument in place.
+    """
+
+    def gradient(self, gradient: Tensor, params: Tensor, context: RoundContext) -> None:
+        """Change the gradients `[k, d]` before the optimiser sees them; `params` `[k, d]` are the clients' current weights."""
+
+    def after_step(self, params: Tensor, context: RoundContext) -> None:
+        """Change the clients' weights `[k, d]` after the optimiser stepped, such as projecting them onto a ball."""
+
+
+class Trainer(Component, ABC, family="trainer"):
+    """What clients do with their data in a round."""
+
+    @abstractmethod
+    def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
+        """Train every client of the cohort from `context.global_params` and write row `cohort.places[i]` of `out`.
+
+        Writes matrix, buffers, mean loss, number of steps and status. A client without samples gets `Status.NO_SAMPLES`.
+        Returns the clients' new state.
+        """
+
+
+class Trigger(Component, ABC, family="trigger"):
+    """A mark on an image that a backdoor answers to."""
+
+    @abstractmethod
+    def stamp(self, images: Tensor) -> Tensor:
+        """Copies of images `[B, C, H, W]` in [0, 1] with the mark on them.
+
+        Raises: ConfigError if the mark does not fit the images.
+        """
+
+    def part(self, attacker: int) -> "Trigger":
+        """What attacker number `attacker` stamps: the whole mark, unless the attack is distributed."""
+        return self
+
+
+class DataAttack(Component, ABC, family="data_attack"):
+    """Poison in the attackers' training data."""
+
+    @property
+    def success_class(self) -> int | None:
+        """The class that a success predicts, or None where success is not defined (an untargeted attack)."""
+        return None
+
+    def choose(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Which of a client's samples `[m]` are poisoned in every round, as a mask; None: chosen batch by batch."""
+        return None
+
+    @abstractmethod
+    def poison(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        chosen: Tensor | None,
+        attacker: int,
+        num_classes: int,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """A poisoned copy of a batch: float images `[B, ...]` before normalisation, labels `[B]`; `chosen` `[B]` as above."""
+
+    def stamp(self, images: Tensor) -> Tensor:
+        """Test images `[B, ...]` as the attacker presents them: with the union of all attackers' triggers."""
+        return images
+
+    def eligible(self, labels: Tensor) -> Tensor:
+        """The mask `[B]` of test images that count towards attack success: those whose true class is not the target."""
+        return labels.ne(-1 if self.success_class is None else self.success_class)
+
+
+class ClientAttack(Component, ABC, family="client_attack"):
+    """A change of the attackers' local training itself."""
+
+    def hooks(self) -> tuple[StepHook, ...]:
+        """What the attackers' training does in every step."""
+        return ()
+
+    def training(self, honest: Trainer) -> Trainer:
+        """The attackers' trainer (own learning rate, epochs …), given the honest one."""
+        return honest
+
+
+class UpdateAttack(Component, ABC, family="update_attack"):
+    """Attackers who replace what their clients send."""
+
+    needs: ClassVar[frozenset[Capability]] = frozenset()
+    knows_aggregator: ClassVar[bool] = False
+
+    @property
+    def is_omniscient(self) -> bool:
+        """Whether the attackers see the honest clients' rows."""
+        return False
+
+    def init(self, layout: Layout) -> State:
+        """What the attack remembers before round 0."""
+        return {}
+
+    @abstractmethod
+    def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
+        """The attackers' rows `[f, d]` for this round, from what they may know."""
+
+    def __call__(self, honest: Tensor, *, num_byzantine: int, context: RoundContext | None = None) -> Tensor:
+        """Malicious rows `[f, d]` against honest rows `[h, d]`, outside of any federation.
+
+        The attackers' own clean rows are taken to be copies of the honest mean.
+        """
+        if honest.dim() != 2 or len(honest) < 1 or num_byzantine < 1:
+            raise PreconditionError(
+                f"{type(self).__name__} needs honest updates [h, d] with h >= 1 and num_byzantine >= 1; "
+                f"got shape {list(honest.shape)}, num_byzantine={num_byzantine}."
+            )
+        own = honest.mean(0, keepdim=True).repeat(num_byzantine, 1)
+        view = AttackView(
+            own=own,
+            own_clean=lambda: own if not self.is_omniscient else honest,
+            num_updates=len(honest) + num_byzantine,
+            honest=honest,
+        )
+        context = context or RoundContext.for_matrix(honest)
+        crafted, _ = self.craft(view, self.init(context.layout), context)
+        return crafted.rows
+
+
+class Stage(Component, ABC, family="stage"):
+    """A link of a `Pipeline`: pre-aggregators, then one aggregator."""
+
+
+class PreAggregator(Stage, ABC, family="pre_aggregator"):
+    """Rows in, rows out, before the rule sees them."""
+
+    def require(self, n: int) -> None:
+        """Raise PreconditionError unless `n` rows are enough."""
+
+    def rows_out(self, n: int) -> int:
+        """How many rows come out when `n` go in."""
+        return n
+
+    @abstractmethod
+    def transform(self, updates: Updates, context: RoundContext) -> tuple[Updates, Tensor | None]:
+        """New updates and, if rows were mixed, the matrix `[n', n]` of who went into whom (None: row i stayed row i).
+
+        The input is not changed.
+        """
+
+
+class Aggregator(Stage, ABC, family="aggregator"):
+    """A rule: rows in, one update out. Write `combine`; `require` if it needs more than one row."""
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.INDIVIDUAL_UPDATES})
+
+    def require(self, n: int) -> None:
+        """Raise PreconditionError unless `n` rows are enough for what the rule promises."""
+        if n < 1:
+            raise PreconditionError(f"{type(self).__name__} needs n >= 1 updates; got n={n}.")
+
+    def init(self, layout: Layout) -> State:
+        """What the rule remembers before round 0."""
+        return {}
+
+    @abstractmethod
+    def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
+        """The rule itself, on finite rows whose number has been checked. Inputs are never modified."""
+
+    def aggregate(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
+        """Check the precondition, then `combine`.
+
+        Raises: PreconditionError with the numbers in it.
+        """
+        self.require(len(updates))
+        return self.combine(updates, state, context)
+
+    def __call__(self, matrix: Tensor, *, context: RoundContext | None = None) -> Tensor:
+        """`[n, d] -> [d]`: the rule outside of any federation; non-finite rows are dropped, dtype and device kept.
+
+        A rule that decides to keep the model returns zeros.
+        Raises: PreconditionError (shape, dtype, too few rows), CapabilityError (the rule needs more than rows).
+        """
+        finite = finite_rows(matrix, type(self).__name__)
+        given = {Capability.INDIVIDUAL_UPDATES, Capability.STABLE_IDS}
+        if context is not None:
+            given |= {Capability.ROOT_DATA} if context.root else set()
+            given |= {Capability.MODEL} if context.model else set()
+        require(type(self).__name__, self.needs, given)
+        context = context or RoundContext.for_matrix(finite)
+        aggregate, _ = self.aggregate(Updates.of(finite), self.init(context.layout), context)
+        update = finite.new_zeros(finite.shape[1]) if aggregate.update is None else aggregate.update
+        return update.to(matrix.dtype)
+
+
+def finite_rows(matrix: Tensor, who: str) -> Tensor:
+    """The rows of `[n, d]` without NaN or infinity, in float32 (float64 stays).
+
+    Raises: PreconditionError if the matrix is no floating-point `[n, d]` or nothing is left.
+    """
+    if matrix.dim() != 2 or not matrix.dtype.is_floating_point or matrix.shape[1] < 1:
+        raise PreconditionError(
+            f"{who} needs a floating-point matrix [n, d] with d >= 1; got {matrix.dtype} of shape {list(matrix.shape)}."
+        )
+    keep = matrix.isfinite().all(dim=1)
+    if not keep.any():
+        raise PreconditionError(f"{who} needs a finite update; got n={len(matrix)}, of which 0 are finite.")
+    rows = matrix.detach() if keep.all() else matrix.detach()[keep]
+    return rows if rows.dtype == torch.float64 else rows.to(torch.float32)
+
+
+class Selection(Component, ABC, family="selection"):
+    """Who is malicious."""
+
+    @abstractmethod
+    def attackers(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:
+        """The malicious among this round's roster ints `ids` `[k]`, each with its number among all attackers."""
+
+
+class Schedule(Component, ABC, family="schedule"):
+    """When attackers attack; outside of it they are honest."""
+
+    @abstractmethod
+    def is_active(self, round: int, attacker: int) -> bool:
+        """Whether attacker number `attacker` attacks in this round (counted from 0)."""
+
+
+class Participation(Component, ABC, family="participation"):
+    """Which clients take part in a round."""
+
+    @abstractmethod
+    def sample(self, num_clients: int, context: RoundContext) -> Tensor:
+        """Distinct roster ints `[k]`, ascending; may be empty."""
+
+    @abstractmethod
+    def expected(self, num_clients: int) -> float:
+        """The mean number of sampled clients."""
+
+
+class ServerOptimizer(Component, ABC, family="server_optimizer"):
+    """How the aggregate changes the global model."""
+
+    def init(self, layout: Layout) -> State:
+        """What the optimiser remembers before its first step."""
+        return {}
+
+    @abstractmethod
+    def step(self, params: Tensor, update: Tensor, state: State) -> tuple[Tensor, State]:
+        """New parameters `[d]`; `update` points downhill (it is a mean of w_i − w). Inputs are not modified."""

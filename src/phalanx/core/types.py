@@ -1,0 +1,239 @@
+"""The values that flow through a round: what clients train into, what the server sees, what a rule returns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor, nn
+
+from phalanx.core import linalg, rng
+from phalanx.core.params import Layout
+
+if TYPE_CHECKING:
+    from phalanx.core.families import Aggregator, DataAttack, StepHook
+
+State = Mapping[str, Tensor]
+"""What a component remembers between rounds: named tensors, written to the checkpoint as they are."""
+
+
+class Status(IntEnum):
+    """What became of a sampled client this round."""
+
+    SENT = 0
+    NO_SAMPLES = 1
+    DROPPED_OUT = 2
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All samples of one split: `images` `[N, ...]` as stored (uint8 0..255, or float32), `labels` `[N]` int64.
+
+    `mean` and `std`, shaped to broadcast against one sample, are applied last, after augmentation and after poison: a trigger
+    is a thing of pixels.
+    """
+
+    images: Tensor
+    labels: Tensor
+    num_classes: int
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The samples at `index` as float32 (uint8 becomes [0, 1]) with their labels."""
+        images = self.images.index_select(0, index)
+        if images.dtype == torch.uint8:
+            images = images.to(torch.float32).div_(255)
+        return images, self.labels.index_select(0, index)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """What the model sees of float images: standardised if this data set asks for it. The input is not changed."""
+        return images if self.mean is None or self.std is None else (images - self.mean).div_(self.std)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same samples on a device."""
+        moved = [None if tensor is None else tensor.to(device) for tensor in (self.mean, self.std)]
+        return type(self)(self.images.to(device), self.labels.to(device), self.num_classes, *moved)
+
+
+@dataclass(frozen=True)
+class DataSplit:
+    """What a data set loads: train and test samples, a group per train sample (a subject …) or None, and where it came from."""
+
+    name: str
+    train: Samples
+    test: Samples
+    groups: Tensor | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Rows:
+    """What a round's clients send, one row each, preallocated and written in place.
+
+    `matrix` `[k, d]` is w_i − w_global over trainable parameters; `buffers` `[k, b]` are float buffers as they ended up (not
+    differences); `loss`, `steps`, `status` are `[k]`.
+    """
+
+    matrix: Tensor
+    buffers: Tensor
+    loss: Tensor
+    steps: Tensor
+    status: Tensor
+
+    @classmethod
+    def empty(cls, k: int, layout: Layout, *, device: torch.device | str = "cpu", shared: bool = False) -> Self:
+        """Room for `k` clients; `shared` puts it into memory that worker processes can write."""
+        rows = cls(
+            matrix=torch.zeros(k, layout.d, device=device),
+            buffers=torch.zeros(k, layout.b, device=device),
+            loss=torch.zeros(k, device=device),
+            steps=torch.zeros(k, dtype=torch.int64),
+            status=torch.zeros(k, dtype=torch.int64),
+        )
+        if shared:
+            for tensor in (rows.matrix, rows.buffers, rows.loss, rows.steps, rows.status):
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
+        return rows
+
+    def first(self, k: int) -> Self:
+        """The first `k` rows, as views: one allocation serves rounds of different sizes."""
+        return type(self)(self.matrix[:k], self.buffers[:k], self.loss[:k], self.steps[:k], self.status[:k])
+
+
+@dataclass(frozen=True)
+class Updates:
+    """The rows that passed screening: `matrix` `[n, d]`, `buffers` `[n, b]`, `ids` `[n]` (roster ints), `weights` `[n]`.
+
+    The weights are the server's own, never a client's claim. Distances are computed once and shared by everyone who asks.
+    """
+
+    matrix: Tensor
+    buffers: Tensor
+    ids: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Self:
+        """Anonymous updates with equal weights."""
+        n = len(matrix)
+        return cls(matrix, matrix.new_zeros(n, 0), torch.arange(n), torch.ones(n, dtype=torch.float64))
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    @cached_property
+    def squared_distances(self) -> Tensor:
+        """Squared Euclidean distance of every pair of rows, `[n, n]` float64."""
+        return linalg.squared_distances(self.matrix)
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """Euclidean norm of every row, `[n]` float64."""
+        return linalg.norms(self.matrix)
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What a rule makes of a round.
+
+    `update` `[d]`, or None: keep the model, the server does not step. `influence` `[n]` is each row's weight in the result
+    (0 = rejected), or None where the rule does not attribute. `buffers` `[b]`, or None: the server averages those of the
+    influential clients. `metrics` are numbers worth a line in the events.
+    """
+
+    update: Tensor | None
+    influence: Tensor | None = None
+    buffers: Tensor | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Root:
+    """The server's trusted data and, lazily, the update `[d]` that the server's own training on it gives."""
+
+    samples: Samples
+    update: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class RoundContext:
+    """What everyone may know in a round. `model` is a scratch module: load what you need into it."""
+
+    round: int
+    seed: int
+    layout: Layout
+    global_params: Tensor
+    global_buffers: Tensor
+    previous_update: Tensor | None = None
+    model: nn.Module | None = None
+    root: Root | None = None
+
+    @classmethod
+    def for_matrix(cls, matrix: Tensor, *, seed: int = 0) -> Self:
+        """A context for rows `[n, d]` that belong to no model: global parameters are zero."""
+        d = matrix.shape[1]
+        return cls(0, seed, Layout.flat(d), matrix.new_zeros(d), matrix.new_zeros(0))
+
+    def generator(self, purpose: str, client: int = -1) -> torch.Generator:
+        """The generator of this purpose (and client) in this round."""
+        return rng.generator(self.seed, purpose, self.round, client)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Clients that train alike in one round.
+
+    `ids` are roster ints, `places` their rows in `out`, `index[i]` the positions of client i's samples. Attackers have a data
+    attack and hooks; `attackers[i]` is then client i's number among all attackers (which part of a trigger is his).
+    """
+
+    ids: tuple[int, ...]
+    places: tuple[int, ...]
+    samples: Samples
+    index: tuple[Tensor, ...]
+    poison: "DataAttack | None" = None
+    attackers: tuple[int, ...] = ()
+    hooks: "tuple[StepHook, ...]" = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class AttackView:
+    """What the attackers of a round may know, and nothing else.
+
+    `own` `[f, d]`: the rows their clients trained (with their data attack). `own_clean`: the rows they would have sent if
+    honest, trained on demand. `honest` `[h, d]`: everyone else's rows, only for an omniscient attack. `num_updates`: how many
+    rows the server will get. `aggregator`: the server's rule, only for an attack that declares to know it.
+    """
+
+    own: Tensor
+    own_clean: Callable[[], Tensor]
+    num_updates: int
+    honest: Tensor | None = None
+    aggregator: "Aggregator | None" = None
+    previous_update: Tensor | None = None
+
+    @property
+    def num_byzantine(self) -> int:
+        """How many rows the attackers send."""
+        return len(self.own)
+
+    def reference(self) -> Tensor:
+        """The rows that stand for the honest ones `[h, d]`: they themselves if known, else the attackers' own clean ones."""
+        return self.own_clean() if self.honest is None else self.honest
+
+
+@dataclass(frozen=True)
+class Crafted:
+    """Malicious rows `[f, d]` and what the attack reached (`z`, `gamma` …)."""
+
+    rows: Tensor
+    metrics: Mapping[str, float] = field(default_factory=dict)
