@@ -11,7 +11,7 @@ class Capability(Enum):
 
     INDIVIDUAL_UPDATES = "each client's own update (secure aggregation hides them)"
     STABLE_IDS = "a durable identity for every client across rounds"
-    ROOT_DATA = "a trusted root data set at the server ([data] root_size > 0)"
+    ROOT_DATA = "a trusted root data set at the server ([root] size > 0)"
     MODEL = "the model itself, not only its parameters"
     COLLUSION = "attackers who see each other's updates"
 

@@ -86,7 +86,8 @@ class Trainer(Component, ABC, family="trainer"):
         """Train every client of the cohort from `context.global_params` and write row `cohort.places[i]` of `out`.
 
         Writes matrix, buffers, mean loss, number of steps and status. A client without samples gets `Status.NO_SAMPLES`.
-        Returns the clients' new state.
+        Returns the new state of the cohort's clients; every key begins with the client's roster int and a dot ("17.trigger"),
+        so that clients can be trained anywhere and their states merged.
         """
 
 

@@ -87,19 +87,15 @@ class Rows:
     status: Tensor
 
     @classmethod
-    def empty(cls, k: int, layout: Layout, *, device: torch.device | str = "cpu", shared: bool = False) -> Self:
-        """Room for `k` clients; `shared` puts it into memory that worker processes can write."""
-        rows = cls(
+    def empty(cls, k: int, layout: Layout, *, device: torch.device | str = "cpu") -> Self:
+        """Room for `k` clients."""
+        return cls(
             matrix=torch.zeros(k, layout.d, device=device),
             buffers=torch.zeros(k, layout.b, device=device),
             loss=torch.zeros(k, device=device),
             steps=torch.zeros(k, dtype=torch.int64),
             status=torch.zeros(k, dtype=torch.int64),
         )
-        if shared:
-            for tensor in (rows.matrix, rows.buffers, rows.loss, rows.steps, rows.status):
-                tensor.share_memory_()  # type: ignore[no-untyped-call]
-        return rows
 
     def first(self, k: int) -> Self:
         """The first `k` rows, as views: one allocation serves rounds of different sizes."""
