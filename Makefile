@@ -1,0 +1,52 @@
+# The few commands of the project. Each works in a fresh clone with Python >= 3.11 and make alone: what is missing is installed
+# into .venv first, and again only when pyproject.toml or constraints.txt has changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint bench clean .venv
+.NOTPARALLEL:
+
+demo: .venv
+	$(BIN)/phalanx demo
+
+# The tests run side by side: with more than one thread each they would fight over the cores.
+test: export OMP_NUM_THREADS := 1
+test: .venv/installed-dev
+	$(BIN)/pytest -n auto --maxprocesses 8
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-bench
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find src tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.venv: .venv/installed
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Phalanx needs Python 3.11 or newer; '$(PYTHON)' is not. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/installed: .venv/created pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/created pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	@touch .venv/installed $@
+
+# ByzFL is what the benchmarks compare with. It asks for torchvision, whose wheel does not load beside a CPU build of torch, and
+# for seaborn, which draws its plots: its rules need neither, so it comes without dependencies. Without it the benchmark says so.
+.venv/installed-bench: .venv/installed-dev
+	-$(PIP) --no-deps byzfl==0.0.11
+	@touch $@
