@@ -1,0 +1,12 @@
+"""Poison in the attackers' data: triggers, backdoors, label flips."""
+
+from phalanx.attacks.data.backdoor import Backdoor
+from phalanx.attacks.data.distributed import Distributed
+from phalanx.attacks.data.label_flip import LabelFlip
+from phalanx.attacks.data.label_flip_all import LabelFlipAll
+from phalanx.attacks.data.patch import Patch
+from phalanx.attacks.data.pixels import Pixels
+from phalanx.attacks.data.plus import Plus
+from phalanx.attacks.data.random_labels import RandomLabels
+
+__all__ = ["Backdoor", "Distributed", "LabelFlip", "LabelFlipAll", "Patch", "Pixels", "Plus", "RandomLabels"]

@@ -1,0 +1,64 @@
+"""ALIE: a shift so small that the attackers stand inside the honest spread."""
+
+from dataclasses import KW_ONLY
+from statistics import NormalDist
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from phalanx.attacks.update.moments import moments
+from phalanx.core.capabilities import Capability
+from phalanx.core.families import UpdateAttack
+from phalanx.core.types import AttackView, Crafted, RoundContext, State
+
+
+class ALittleIsEnough(UpdateAttack):
+    """All attackers send `mean − z · std` per coordinate of the honest rows (LIE).
+
+    By default z is the largest shift for which enough honest rows lie farther out than the attackers to make a majority with
+    them: `z = Φ⁻¹((n − ⌊n/2 + 1⌋) / (n − f))`. That is 0.21 at n = 30, f = 6, zero at 10/2 and negative at 10/1: for z <= 0
+    there is *no room to attack*, and the metric `room` is 0 (it is 1 otherwise). Experiments commonly give z = 1.5.
+
+    Weak where honest updates hardly differ, and against rules that use correlations between coordinates. The std is the
+    population's. O(h d) time, O(d) memory beyond the rows.
+
+    Reference: Baruch et al., A Little Is Enough: Circumventing Defenses For Distributed Learning, NeurIPS 2019
+    (arXiv 1902.06156), algorithm 3.
+    Differs from the paper: where the formula's share is 0 or 1, and z infinite, it is taken half a client away from there.
+
+    >>> import torch
+    >>> ALittleIsEnough(1.5)(torch.tensor([[0.0], [2.0]]), num_byzantine=2)
+    tensor([[-0.5000],
+            [-0.5000]])
+    """
+
+    z: float | None = None
+    """How many standard deviations; None: the formula."""
+    _: KW_ONLY
+    knowledge: Literal["omniscient", "own"] = "omniscient"
+    """Whose rows give mean and std: everyone else's, or the ones that the attackers would have sent if honest."""
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.COLLUSION})
+
+    @property
+    def is_omniscient(self) -> bool:
+        """Whether the attackers see the honest clients' rows."""
+        return self.knowledge == "omniscient"
+
+    def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
+        """One shifted row for all attackers (one memory, seen f times); metrics `z` and `room`."""
+        z = largest_shift(view.num_updates, view.num_byzantine) if self.z is None else self.z
+        mean, std = moments(view.reference())
+        row: Tensor = mean.sub_(std, alpha=z)
+        return Crafted(row.expand(view.num_byzantine, -1), {"z": z, "room": float(z > 0)}), state
+
+
+def largest_shift(n: int, f: int) -> float:
+    """The paper's z for n updates, f of them malicious.
+
+    >>> [round(largest_shift(n, f), 2) for n, f in ((30, 6), (10, 2), (10, 1))]
+    [0.21, 0.0, -0.14]
+    """
+    honest = max(n - f, 1)
+    share = (n - (n // 2 + 1)) / honest
+    return NormalDist().inv_cdf(min(max(share, 0.5 / honest), 1 - 0.5 / honest))

@@ -1,0 +1,84 @@
+"""Min-Max: as far from the honest mean as the honest clients are from each other, and no farther."""
+
+from dataclasses import KW_ONLY
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from phalanx.attacks.update.moments import moments
+from phalanx.core import linalg
+from phalanx.core.capabilities import Capability
+from phalanx.core.families import UpdateAttack
+from phalanx.core.types import AttackView, Crafted, RoundContext, State
+
+_BLOCK_ELEMENTS = 2**21
+
+
+class MinMax(UpdateAttack):
+    """All attackers send `mean + γ p` with the largest γ for which no honest row is farther from them than the two farthest
+    honest rows are from each other.
+
+    The deviation p is `−mean / |mean|` ("unit"), `−sign(mean)` ("sign") or `−std` ("std"). Knows nothing of the rule, and
+    stays within what a rule that compares distances can tell. With one known row, or identical ones, γ is 0: it needs two
+    different rows to hide between. O(h² d) time for the honest distances, O(h d) for the rest, in column blocks.
+
+    Reference: Shejwalkar and Houmansadr, Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
+    Federated Learning, NDSS 2021, section IV-C2.
+    Differs from the paper: there γ is doubled, then bisected. The squared distance to each row is a quadratic in γ, so the
+    limit of that search is the smallest of h positive roots, taken here exactly.
+
+    >>> MinMax("unit")(torch.tensor([[1.0], [3.0]]), num_byzantine=1)
+    tensor([[1.]])
+    """
+
+    deviation: Literal["unit", "sign", "std"] = "std"
+    _: KW_ONLY
+    knowledge: Literal["omniscient", "own"] = "omniscient"
+    """Whose rows count as honest: everyone else's, or the ones that the attackers would have sent if honest."""
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.COLLUSION})
+
+    @property
+    def is_omniscient(self) -> bool:
+        """Whether the attackers see the honest clients' rows."""
+        return self.knowledge == "omniscient"
+
+    def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
+        """One row for all attackers (one memory, seen f times); metric `gamma`."""
+        rows = view.reference()
+        mean, direction = self._direction(rows)
+        gamma = largest_step(rows, mean, direction)
+        row = torch.add(mean, direction, alpha=gamma)
+        return Crafted(row.expand(view.num_byzantine, -1), {"gamma": gamma}), state
+
+    def _direction(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        if self.deviation == "std":
+            mean, std = moments(rows)
+            return mean, std.neg_()
+        mean = rows.mean(0)
+        if self.deviation == "sign":
+            return mean, mean.sign().neg_()
+        return mean, -torch.nn.functional.normalize(mean, dim=0, eps=torch.finfo(mean.dtype).tiny)
+
+
+def largest_step(rows: Tensor, mean: Tensor, direction: Tensor) -> float:
+    """The largest γ with `max_i |mean + γ p − x_i|² <= max_ij |x_i − x_j|²`, in float64.
+
+    With `a = |p|²`, `b_i = p · (mean − x_i)`, `c_i = |mean − x_i|²` each row allows `aγ² + 2 b_i γ + c_i <= D`. No c_i exceeds
+    D, for the mean lies between the rows: every quadratic has its root at γ >= 0.
+    """
+    a = float(direction.double().square().sum())
+    if a == 0:
+        return 0.0
+    largest = linalg.squared_distances(rows).max()
+    along = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    spread = torch.zeros_like(along)
+    width = max(1, _BLOCK_ELEMENTS // len(rows))
+    for start in range(0, rows.shape[1], width):
+        columns = slice(start, start + width)
+        offset = mean[columns].double() - rows[:, columns].double()
+        along += offset @ direction[columns].double()
+        spread += offset.square_().sum(1)
+    roots = (along.square() + a * (largest - spread).clamp(min=0)).sqrt() - along
+    return float(roots.min()) / a
