@@ -1,10 +1,12 @@
 """The abstract bases of all families. They live here because an attack may hold an aggregator, and families do not import
 each other. A new method subclasses one of these, in one file."""
 
+import dataclasses
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from phalanx.core.capabilities import Capability, require
@@ -292,15 +294,23 @@ class Schedule(Component, ABC, family="schedule"):
 
 
 class Participation(Component, ABC, family="participation"):
-    """Which clients take part in a round."""
+    """Which clients take part in a round, and with what probability a sampled one never answers."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = dataclasses.field(default=0.0, kw_only=True)
 
     @abstractmethod
     def sample(self, num_clients: int, context: RoundContext) -> Tensor:
         """Distinct roster ints `[k]`, ascending; may be empty."""
 
     @abstractmethod
-    def expected(self, num_clients: int) -> float:
-        """The mean number of sampled clients."""
+    def largest(self, num_clients: int) -> int:
+        """The most clients that one round can have: what memory and preconditions are checked with."""
+
+    def drops(self, ids: Tensor, num_clients: int, context: RoundContext) -> Tensor:
+        """The mask `[k]` of sampled clients that do not answer this round."""
+        if self.dropout == 0:
+            return torch.zeros(len(ids), dtype=torch.bool)
+        return torch.rand(num_clients, generator=context.generator("dropout"))[ids] < self.dropout
 
 
 class ServerOptimizer(Component, ABC, family="server_optimizer"):

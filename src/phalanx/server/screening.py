@@ -1,0 +1,119 @@
+"""Screening, once, before every rule: a bad row costs its client the round, never the others.
+
+`receive` takes what strangers sent (named tensors) and writes well-formed replies into rows; `Screening.screen` keeps the rows
+that are finite and not absurdly large. Both count what they drop by reason. From here on simulator and network share the code.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from phalanx.core.component import Component
+from phalanx.core.params import Layout, Slot
+from phalanx.core.types import Rows, Status, Updates
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """One client's row that was dropped this round, and why."""
+
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a client sent: differences of trainable parameters and float buffers by name, and claims that nobody believes."""
+
+    client: int
+    parameters: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+    claims: Mapping[str, float]
+
+
+def receive(replies: Sequence[Reply], layout: Layout) -> tuple[Rows, tuple[int, ...], list[Rejection]]:
+    """Well-formed replies as rows with their clients, in order; the others as rejections.
+
+    Checked in this order: size, schema, shape, dtype; a second reply of a client that already sent a good one is a duplicate.
+    """
+    rows, ids, rejected = Rows.empty(len(replies), layout), list[int](), list[Rejection]()
+    for reply in replies:
+        reason = "duplicate" if reply.client in ids else malformation(reply, layout)
+        if reason is not None:
+            rejected.append(Rejection(reply.client, reason))
+            continue
+        _write(layout.parameters, reply.parameters, rows.matrix[len(ids)])
+        _write(layout.buffers, reply.buffers, rows.buffers[len(ids)])
+        ids.append(reply.client)
+    return rows.first(len(ids)), tuple(ids), rejected
+
+
+def malformation(reply: Reply, layout: Layout) -> str | None:
+    """The first thing that is wrong with the form of a reply, or None."""
+    for slots, tensors in ((layout.parameters, reply.parameters), (layout.buffers, reply.buffers)):
+        if sum(tensor.numel() for tensor in tensors.values()) != sum(slot.stop - slot.start for slot in slots):
+            return "wrong size"
+        if tensors.keys() != {slot.name for slot in slots}:
+            return "missing or extra tensor"
+        if any(tuple(tensors[slot.name].shape) != slot.shape for slot in slots):
+            return "wrong shape"
+        if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+            return "wrong dtype"
+    return None
+
+
+def _write(slots: Sequence[Slot], tensors: Mapping[str, Tensor], row: Tensor) -> None:
+    for slot in slots:
+        slot.view(row).copy_(tensors[slot.name])
+
+
+class Screening(Component):
+    """What the server lets through to the rule, and with which weight.
+
+    `norm_cap`: a row whose norm is more than this many times the median norm is dropped. `weights`: every client counts the
+    same, or by its number of samples as the server knows it, at most `max_samples`.
+    """
+
+    norm_cap: Annotated[float, Field(gt=1)] = 1e6
+    weights: Literal["uniform", "samples"] = "uniform"
+    max_samples: PositiveInt | None = None
+
+    def screen(self, rows: Rows, ids: Sequence[int], samples: Tensor) -> tuple[Updates, list[Rejection]]:
+        """The updates that go to the rule. `samples` `[k]` are the server's own counts.
+
+        Rows that were never sent are left out without a rejection. Kept rows are moved up inside `rows` (one matrix serves a
+        whole run), so `rows` and `ids` no longer correspond afterwards.
+        """
+        sent = rows.status == Status.SENT
+        reasons = self._reasons(rows, sent.to(rows.matrix.device))
+        rejected = [Rejection(ids[place], reason) for place, reason in sorted(reasons.items())]
+        keep = [place for place in sent.nonzero().flatten().tolist() if place not in reasons]
+        for to, place in enumerate(keep):
+            if to != place:
+                rows.matrix[to].copy_(rows.matrix[place])
+                rows.buffers[to].copy_(rows.buffers[place])
+        kept = rows.first(len(keep))
+        clients = torch.tensor([ids[place] for place in keep], dtype=torch.int64)
+        return Updates(kept.matrix, kept.buffers, clients, self._weights(samples[keep])), rejected
+
+    def _reasons(self, rows: Rows, sent: Tensor) -> dict[int, str]:
+        # One pass over the matrix: a NaN or an infinity anywhere makes the row's norm non-finite. A finite row can overflow
+        # float32's squares, so the few suspects are looked at once more in float64.
+        norms = torch.linalg.vector_norm(rows.matrix, dim=1).double()
+        for place in (~norms.isfinite() & sent).nonzero().flatten().tolist():
+            norms[place] = torch.linalg.vector_norm(rows.matrix[place], dtype=torch.float64)
+        finite = norms.isfinite() & rows.buffers.isfinite().all(dim=1)
+        positive = norms[finite & sent & (norms > 0)]
+        cap = positive.median() * self.norm_cap if len(positive) else torch.inf
+        too_large = finite & sent & (norms > cap)
+        found = dict.fromkeys((~finite & sent).nonzero().flatten().tolist(), "not finite")
+        return found | dict.fromkeys(too_large.nonzero().flatten().tolist(), "norm over the cap")
+
+    def _weights(self, samples: Tensor) -> Tensor:
+        if self.weights == "uniform":
+            return torch.ones(len(samples), dtype=torch.float64)
+        return samples.clamp(max=self.max_samples).double() if self.max_samples else samples.double()

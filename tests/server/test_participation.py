@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from phalanx.core.errors import ConfigError
+from phalanx.core.params import Layout
+from phalanx.core.types import RoundContext
+from phalanx.server import AllClients, FixedSize, Poisson
+
+
+def context(round: int = 0, seed: int = 0) -> RoundContext:
+    return RoundContext(round, seed, Layout.flat(1), torch.zeros(1), torch.zeros(0))
+
+
+def test_all_clients_take_part_in_order():
+    assert AllClients().sample(4, context()).tolist() == [0, 1, 2, 3]
+
+
+def test_a_fixed_size_draws_distinct_clients_and_another_set_each_round():
+    draws = [FixedSize(5).sample(20, context(round)).tolist() for round in range(20)]
+    assert all(len(set(draw)) == 5 and draw == sorted(draw) for draw in draws)
+    assert len({tuple(draw) for draw in draws}) > 10
+    assert draws[3] == FixedSize(5).sample(20, context(3)).tolist()
+
+
+def test_a_fixed_size_treats_all_clients_alike():
+    counts = torch.zeros(20)
+    for round in range(2000):
+        counts[FixedSize(5).sample(20, context(round))] += 1
+    # 2000 draws at 1/4: mean 500, standard deviation 19.4
+    assert (counts - 500).abs().max() < 5 * 19.4
+
+
+def test_more_clients_than_there_are_is_an_error_with_the_numbers():
+    with pytest.raises(ConfigError, match="got size=5, 4 clients"):
+        FixedSize(5).largest(4)
+
+
+def test_poisson_sampling_has_the_mean_and_the_variance_of_independent_coins():
+    sizes = torch.tensor([len(Poisson(0.1).sample(100, context(round))) for round in range(2000)], dtype=torch.float64)
+    assert abs(sizes.mean() - 10) < 5 * 3 / 2000**0.5
+    assert 7.5 < sizes.var() < 10.6
+    assert Poisson(0.1).largest(100) == 100
+
+
+def test_poisson_sampling_may_find_nobody():
+    assert any(len(Poisson(0.01).sample(3, context(round))) == 0 for round in range(10))
+
+
+def test_dropouts_strike_the_same_clients_whoever_else_is_sampled():
+    everyone = AllClients(dropout=0.5).drops(torch.arange(50), 50, context(3))
+    some = AllClients(dropout=0.5).drops(torch.arange(10, 20), 50, context(3))
+    assert torch.equal(everyone[10:20], some)
+    assert 10 < int(everyone.sum()) < 40
+
+
+def test_without_dropout_nobody_drops():
+    assert not AllClients().drops(torch.arange(50), 50, context()).any()
