@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from inspect import isabstract
-from typing import Any, ClassVar, Self, cast, dataclass_transform
+from types import NoneType
+from typing import Any, ClassVar, Self, cast, dataclass_transform, get_args
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -44,12 +45,22 @@ class Component:
         pydantic_dataclass(frozen=True, config=_STRICT)(cls)
         construct = cls.__init__
         positional = [field.name for field in dataclasses.fields(cls) if not field.kw_only]  # type: ignore[arg-type]
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            if NoneType in get_args(field.type) and getattr(field.default, "default", field.default) is not None:
+                raise TypeError(
+                    f"{cls.__name__}.{field.name} may be None, so None must be its default: TOML cannot write None."
+                )
 
         @functools.wraps(construct)
         def init(self: Component, *args: Any, **fields: Any) -> None:
             named = dict(zip(positional, args))  # so that an error says the field's name, not its place
+            if len(args) > len(positional):
+                raise ConfigError(
+                    f"{type(self).__name__} takes at most {len(positional)} values without a name "
+                    f"({', '.join(positional)}); got {len(args)}. Write the others as name=value."
+                )
             try:
-                construct(self, *args[len(named) :], **named, **fields)
+                construct(self, **named, **fields)
             except ValidationError as error:
                 raise ConfigError(explain(error, prefix=type(self).__name__)) from None
 
@@ -117,12 +128,25 @@ def members(family: type[Component]) -> dict[str, type[Component]]:
 
     Raises: ConfigError if two different classes claim one name, or an entry point cannot be imported.
     """
-    for name in sorted(_families(family)):
+    for name in sorted(families(family)):
         for point in entry_points(group=f"phalanx.{name}"):
             try:
                 point.load()
             except Exception as error:
                 raise ConfigError(f"The entry point {point.group}: {point.value} cannot be imported: {error}") from error
+    return dict(sorted(_imported(family).items()))
+
+
+def families(base: type[Component] = Component) -> dict[str, type[Component]]:
+    """The families at and below `base`, by name."""
+    found = {} if base.family is None else {base.family: base}
+    for child in base.__subclasses__():
+        if child._base is child:
+            found |= families(child)
+    return found
+
+
+def _imported(family: type[Component]) -> dict[str, type[Component]]:
     found: dict[str, type[Component]] = {}
     for member in _descendants(family):
         other = found.get(member.kind, member)
@@ -131,12 +155,8 @@ def members(family: type[Component]) -> dict[str, type[Component]]:
                 f"Two classes are called {member.kind!r} in family {family.family}: "
                 f"{other.__module__}.{other.__qualname__} and {member.__module__}.{member.__qualname__}. Rename one."
             )
-        found[member.kind] = member
-    return dict(sorted(found.items()))
-
-
-def _families(base: type[Component]) -> set[str]:
-    return {str(base.family)}.union(*(_families(child) for child in base.__subclasses__() if child._base is child))
+        found[member.kind] = member  # a class written again in the same place (a notebook cell) replaces the old one
+    return found
 
 
 def _descendants(base: type[Component]) -> Iterator[type[Component]]:
@@ -157,16 +177,16 @@ def _choose(family: type[Component], value: Any) -> Component:
     fields = dict(value)
     kind = fields.pop("kind", None)
     if kind is None:
-        raise PydanticCustomError("kind", "kind is missing; allowed: {allowed}", {"allowed": ", ".join(members(family))})
+        raise PydanticCustomError("kind", "kind is missing. Allowed: {allowed}.", {"allowed": ", ".join(members(family))})
     chosen = _lookup(family, kind)
     return TypeAdapter(chosen).validate_python(fields)
 
 
 def _lookup(family: type[Component], kind: Any) -> type[Component]:
-    known = {child.kind: child for child in _descendants(family)}
-    if kind not in known:
+    known = _imported(family)
+    if str(kind) not in known:
         known = members(family)
-    if kind in known:
+    if isinstance(kind, str) and kind in known:
         return known[kind]
     raise PydanticCustomError("kind", "kind = {kind} is unknown{hint}", {"kind": repr(kind), "hint": nearest(str(kind), known)})
 
@@ -189,10 +209,15 @@ def _freeze(value: Any) -> Any:
 
 
 def _refuse_unknown(cls: type[Component], value: Any) -> Any:
-    """Name every unknown field with its nearest neighbour; pydantic's own message knows neither."""
+    """Name every unknown field with its nearest neighbour; pydantic's own message knows neither.
+
+    A table may repeat the `kind` of the class that it is for, as `to_table` writes it.
+    """
     given = value.kwargs if isinstance(value, ArgsKwargs) else value
     if not isinstance(given, Mapping):
         return value
+    if given is value and cls._base is not None and given.get("kind") == cls.kind:
+        given = value = {name: item for name, item in value.items() if name != "kind"}
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     unknown: list[InitErrorDetails] = [
         InitErrorDetails(
@@ -200,7 +225,7 @@ def _refuse_unknown(cls: type[Component], value: Any) -> Any:
             loc=(str(name),),
             input=given[name],
         )
-        for name in (given or {})
+        for name in given
         if name not in names
     ]
     if unknown:
@@ -215,12 +240,12 @@ def explain(error: ValidationError, *, prefix: str = "") -> str:
 
 def _sentence(item: ErrorDetails, prefix: str) -> str:
     path = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
-    if item["type"] in ("missing", "missing_argument"):
-        return f"{path}: this field is required."
     message = item["msg"].removeprefix("Value error, ")
-    if item["type"] in ("unknown", "kind", "value_error"):
-        return f"{path}: {message}" if path else message
-    return f"{path}: {message[0].lower()}{message[1:]}; got {_short(item['input'])}."
+    if item["type"] in ("missing", "missing_argument"):
+        message = "this field is required."
+    elif item["type"] not in ("unknown", "kind", "value_error"):
+        message = f"{message[0].lower()}{message[1:]}; got {_short(item['input'])}."
+    return f"{path}: {message}" if path else message
 
 
 def _short(value: Any) -> str:
