@@ -1,16 +1,179 @@
-"""Matrix work that rules share, over rows `[n, d]` in column blocks: distances that hold beside huge rows, and reducers."""
+"""Matrix work that rules share, over rows `[n, d]` in column blocks: distances that hold beside huge rows, sums, reducers.
 
+Extra memory is a few blocks and `[n, n]`, never a second matrix. Block borders are fixed, so results are the same bits for any
+number of workers.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
 import torch
 from torch import Tensor
+
+_BLOCK = 4096
+"""Columns a block: wide enough for the matrix product, narrow enough that float32 sums inside a block stay exact to 1e-7."""
+_SORT_BYTES = 1 << 20
+"""Size of the buffer that columns are sorted in: it has to stay in a core's L2 cache."""
+_CANCELLED = 2.0**-5
+"""A distance below this share of what it was subtracted from has lost too many digits and is measured again."""
+
+
+def _blocks(d: int, width: int = _BLOCK) -> Iterator[slice]:
+    return (slice(start, min(start + width, d)) for start in range(0, d, width))
 
 
 def norms(matrix: Tensor) -> Tensor:
     """Euclidean norm of each row, `[n]` float64."""
-    result: Tensor = torch.linalg.vector_norm(matrix, dim=1, dtype=torch.float64)
-    return result
+    squares = torch.zeros(len(matrix), dtype=torch.float64, device=matrix.device)
+    for block in _blocks(matrix.shape[1]):
+        squares += torch.linalg.vector_norm(matrix[:, block].double(), dim=1).square()
+    return squares.sqrt()
 
 
 def squared_distances(matrix: Tensor) -> Tensor:
-    """Squared Euclidean distances of all pairs of rows, `[n, n]` float64."""
-    distances = torch.cdist(matrix.double(), matrix.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    return distances.square()
+    """Squared Euclidean distances of all pairs of rows, `[n, n]` float64: symmetric, zero diagonal, non-negative.
+
+    |x − y|² = |x|² + |y|² − 2xy loses its digits where rows share a large part. So rows are centred on the one of median norm
+    (the mean would follow a single huge row), and pairs that are still much closer to each other than to that centre are
+    measured again, centred on one of them. The relative error of a pair stays near 1e-6 whatever the other rows are (float32;
+    float64 is worked in float64); equal rows are at distance 0 exactly. Time O(n² d).
+    """
+    n = len(matrix)
+    centre = int(norms(matrix).kthvalue((n + 1) // 2).indices)
+    distances, minuend = _distances_about(matrix, centre)
+    while (cancelled := distances < _CANCELLED * minuend).any():
+        centre = int(cancelled.sum(dim=1).argmax())
+        near = cancelled[centre].clone()
+        near[centre] = True
+        rows = near.nonzero().flatten()
+        pairs = (rows[:, None], rows)
+        again, minuend_again = _distances_about(matrix[rows], int((rows == centre).nonzero()))
+        better = minuend_again < minuend[pairs]
+        distances[pairs] = torch.where(better, again, distances[pairs])
+        minuend[pairs] = torch.where(better, minuend_again, minuend[pairs])
+    return distances
+
+
+def _distances_about(matrix: Tensor, centre: int) -> tuple[Tensor, Tensor]:
+    """Squared distances through the Gram matrix of rows centred on row `centre`, and |x|² + |y|² of each pair."""
+    n, d = matrix.shape
+    half = n // 2
+    gram = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
+    product = torch.zeros(n, n, dtype=matrix.dtype, device=matrix.device)
+    for block in _blocks(d):
+        rows = matrix[:, block] - matrix[centre, block]
+        # Each row is scaled by a power of two, which costs no digit, so that no square leaves float32's range.
+        exponent = torch.frexp(rows.abs().amax(dim=1)).exponent.clamp(-126, 126)
+        rows *= torch.exp2(-exponent).to(rows.dtype)[:, None]
+        # The lower triangle in two products: 15 % faster than all of it at n = 100.
+        product[:half, :half] = rows[:half] @ rows[:half].T
+        product[half:] = rows[half:] @ rows.T
+        scale = torch.exp2(exponent.double())
+        gram += product.double() * scale[:, None] * scale
+    gram = gram.tril() + gram.tril(-1).T
+    squares = gram.diagonal()
+    minuend = (squares[:, None] + squares).fill_diagonal_(0)
+    return (minuend - 2 * gram).clamp_(min=0).fill_diagonal_(0), minuend
+
+
+def mixed_squared_distances(mixing: Tensor, distances: Tensor) -> Tensor:
+    """Squared distances `[m, m]` of the rows M X, from those of X `[n, n]`; each row of `mixing` `[m, n]` must sum to 1.
+
+    |y_i − y_j|² = −½ (m_i − m_j)ᵀ D (m_i − m_j). Time O(m n²), whatever d is.
+    """
+    product = -0.5 * (mixing @ distances @ mixing.T)
+    squares = product.diagonal()
+    minuend = squares[:, None] + squares
+    mixed = minuend - product - product.T
+    # What rounding leaves of equal rows is no distance.
+    mixed[mixed <= 1e-13 * minuend.abs()] = 0
+    return mixed.fill_diagonal_(0)
+
+
+def cosine_distances(matrix: Tensor, *, offset: Tensor | None = None) -> Tensor:
+    """1 − cos of all pairs of rows x_i + offset, `[n, n]` float64, worked in float64: symmetric, zero diagonal, in [0, 2].
+
+    Two zero rows are at distance 0, a zero row and another at 1. `offset` is `[d]`; the sum is never stored. Time O(n² d).
+    """
+    n, d = matrix.shape
+    gram = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
+    for block in _blocks(d):
+        rows = matrix[:, block].double()
+        if offset is not None:
+            rows += offset[block]
+        gram += rows @ rows.T
+    gram = gram.tril() + gram.tril(-1).T
+    lengths = gram.diagonal().sqrt()
+    is_zero = lengths == 0
+    unit = torch.where(is_zero, 1.0, lengths)
+    distances = (1 - gram / unit[:, None] / unit).clamp_(0, 2)
+    distances[is_zero[:, None] & is_zero] = 0
+    return distances.fill_diagonal_(0)
+
+
+def weighted_sum(weights: Tensor, matrix: Tensor) -> Tensor:
+    """Σ w_i x_i, `[d]` in the dtype of the matrix, for weights `[n]` float64. One read of the matrix."""
+    weights = weights.to(matrix.device)
+    rounded, is_tiny = _split(weights, matrix.dtype)
+    total = rounded @ matrix
+    for row in is_tiny.nonzero().flatten():
+        total += matrix[row].double().mul_(weights[row]).to(matrix.dtype)
+    return total
+
+
+def scale_rows(matrix: Tensor, factors: Tensor) -> Tensor:
+    """A new matrix with the rows f_i x_i, for factors `[n]` float64."""
+    factors = factors.to(matrix.device)
+    rounded, is_tiny = _split(factors, matrix.dtype)
+    scaled = matrix * rounded[:, None]
+    for row in is_tiny.nonzero().flatten():
+        scaled[row] = matrix[row].double().mul_(factors[row]).to(matrix.dtype)
+    return scaled
+
+
+def _split(weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weights in `dtype`, and the mask of those too small for it (a row of 1e38 clipped to 1): they are 0 in the former."""
+    is_tiny = (weights != 0) & (weights.abs() < torch.finfo(dtype).tiny)
+    return weights.masked_fill(is_tiny, 0).to(dtype), is_tiny
+
+
+def clip_factors(lengths: Tensor, bound: float | Tensor) -> Tensor:
+    """min(1, bound / length) for lengths `[n]`; 1 where the length is 0."""
+    return torch.where(lengths > bound, bound / lengths, 1.0)
+
+
+def reduce_sorted_columns(matrix: Tensor, reduce: Callable[[Tensor], Tensor], *, width: int | None = None) -> Tensor:
+    """Sort every column and reduce it: `reduce` gets blocks `[w, n]`, a row for each column, ascending, and returns `[w]`.
+
+    A block is copied transposed into a buffer that stays in the L2 cache and sorted there by numpy: 25 times faster than
+    sorting the matrix along its first axis. The result is the same bits for any `width`, if `reduce` treats rows alone.
+    """
+    n, d = matrix.shape
+    width = width or max(1, _SORT_BYTES // (n * matrix.element_size()))
+    result = matrix.new_empty(d)
+    if matrix.device.type != "cpu":
+        for block in _blocks(d, _BLOCK):
+            result[block] = reduce(matrix[:, block].T.sort(dim=1).values)
+        return result
+    values = matrix.detach().numpy()
+    buffer = np.empty((width, n), dtype=values.dtype)
+    for block in _blocks(d, width):
+        columns = buffer[: block.stop - block.start]
+        np.copyto(columns, values[:, block].T)
+        columns.sort(axis=1)
+        result[block] = reduce(torch.from_numpy(columns))
+    return result
+
+
+def lexicographic_rank(read: Callable[[slice], Tensor], n: int) -> Tensor:
+    """The place `[n]` of each row in the order of content (first column, then second …); `read` gives some columns.
+
+    Reads no further than it takes to tell all rows apart. Equal rows share a place.
+    """
+    start, width, num_places = 0, 64, 1
+    rank = torch.zeros(n, dtype=torch.int64)
+    while num_places < n and (block := read(slice(start, start + width))).shape[1]:
+        keys = torch.cat([rank.to(block)[:, None], block], dim=1)
+        ordered, rank = torch.unique(keys, dim=0, return_inverse=True)
+        start, width, num_places = start + width, 2 * width, len(ordered)
+    return rank

@@ -115,13 +115,13 @@ class Updates:
     weights: Tensor
 
     @classmethod
-    def of(cls, matrix: Tensor) -> Self:
+    def of(cls, matrix: Tensor) -> "Updates":
         """Anonymous updates with equal weights."""
         n = len(matrix)
-        return cls(matrix, matrix.new_zeros(n, 0), torch.arange(n), torch.ones(n, dtype=torch.float64))
+        return Updates(matrix, matrix.new_zeros(n, 0), torch.arange(n), torch.ones(n, dtype=torch.float64))
 
     def __len__(self) -> int:
-        return len(self.matrix)
+        return len(self.ids)
 
     @cached_property
     def squared_distances(self) -> Tensor:
@@ -132,6 +132,56 @@ class Updates:
     def norms(self) -> Tensor:
         """Euclidean norm of every row, `[n]` float64."""
         return linalg.norms(self.matrix)
+
+    @cached_property
+    def content_rank(self) -> Tensor:
+        """The place `[n]` of every row in the lexicographic order of contents, to break ties with; equal rows share one."""
+        first_equal = self.squared_distances.eq(0).int().argmax(dim=1)
+        distinct, place = torch.unique(first_equal, return_inverse=True)
+        rank = linalg.lexicographic_rank(lambda block: self.columns(block)[distinct], len(distinct))
+        return rank.to(place.device)[place]
+
+    def columns(self, block: slice) -> Tensor:
+        """Some columns of the matrix, `[n, w]`."""
+        return self.matrix[:, block]
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """Σ w_i x_i, `[d]`, for weights `[n]` float64."""
+        return linalg.weighted_sum(weights, self.matrix)
+
+    def replaced(self, matrix: Tensor) -> "Updates":
+        """The same clients with other rows `[n, d]`."""
+        return Updates(matrix, self.buffers, self.ids, self.weights)
+
+    def mixed(self, mixing: Tensor) -> "Updates":
+        """The same clients with the rows M X, for M `[n, n]` float64 whose rows sum to 1: made only if someone reads them."""
+        return _MixedUpdates(self, mixing)
+
+
+class _MixedUpdates(Updates):
+    """Rows that are weighted means of a parent's: distances cost O(n³) and a sum one read of the parent, no second matrix."""
+
+    def __init__(self, parent: Updates, mixing: Tensor) -> None:
+        buffers = mixing.to(parent.buffers) @ parent.buffers
+        vars(self).update(parent=parent, mixing=mixing, buffers=buffers, ids=parent.ids, weights=parent.weights)
+
+    parent: Updates
+    mixing: Tensor
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        return self.mixing.to(self.parent.matrix.dtype) @ self.parent.matrix
+
+    @cached_property
+    def squared_distances(self) -> Tensor:
+        return linalg.mixed_squared_distances(self.mixing, self.parent.squared_distances)
+
+    def columns(self, block: slice) -> Tensor:
+        columns = self.parent.columns(block)
+        return self.mixing.to(columns.dtype) @ columns
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        return self.parent.weighted_sum(weights.to(self.mixing) @ self.mixing)
 
 
 @dataclass(frozen=True)

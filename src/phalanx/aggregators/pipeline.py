@@ -1,0 +1,73 @@
+"""Pipeline: pre-aggregators and a rule, as one rule."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from phalanx.core.capabilities import Capability
+from phalanx.core.errors import ConfigError
+from phalanx.core.families import Aggregator, PreAggregator, Stage
+from phalanx.core.params import Layout
+from phalanx.core.types import Aggregate, RoundContext, State, Updates
+
+
+class Pipeline(Aggregator):
+    """Pre-aggregators in order, then one aggregator, which may be a pipeline itself.
+
+    Every stage's precondition is checked with the number of rows that reach it. Influence is that of the original rows: the
+    rule's influence carried back through what the stages mixed and scaled. State is the rule's.
+
+    Raises: ConfigError unless the stages are pre-aggregators and then exactly one aggregator; PreconditionError of any stage.
+    >>> import torch
+    >>> from phalanx.aggregators import ClipNorm, NearestNeighborMixing, TrimmedMean
+    >>> Pipeline((ClipNorm(1.0), NearestNeighborMixing(1), TrimmedMean(1)))(torch.tensor([[0.], [1.], [2.], [99.]]))
+    tensor([1.])
+    """
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        *first, last = self.stages or (None,)
+        if not isinstance(last, Aggregator) or not all(isinstance(stage, PreAggregator) for stage in first):
+            raise ConfigError(
+                "Pipeline needs pre-aggregators followed by exactly one aggregator; "
+                f"got stages = [{', '.join(stage.kind for stage in self.stages)}]. Reorder them."
+            )
+
+    @property
+    def rule(self) -> Aggregator:
+        """The last stage."""
+        last = self.stages[-1]
+        assert isinstance(last, Aggregator)
+        return last
+
+    @property
+    def before(self) -> tuple[PreAggregator, ...]:
+        """All stages but the last."""
+        return tuple(stage for stage in self.stages if isinstance(stage, PreAggregator))
+
+    @property
+    def needs(self) -> frozenset[Capability]:  # type: ignore[override]
+        return self.rule.needs | ({Capability.INDIVIDUAL_UPDATES} if self.before else frozenset())
+
+    def require(self, n: int) -> None:
+        for stage in self.before:
+            stage.require(n)
+            n = stage.rows_out(n)
+        self.rule.require(n)
+
+    def init(self, layout: Layout) -> State:
+        return self.rule.init(layout)
+
+    def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
+        mixings: list[Tensor] = []
+        for stage in self.before:
+            updates, mixing = stage.transform(updates, context)
+            mixings += [] if mixing is None else [mixing]
+        aggregate, state = self.rule.aggregate(updates, state, context)
+        if aggregate.influence is None:
+            return aggregate, state
+        influence = aggregate.influence
+        for mixing in reversed(mixings):
+            influence = influence.to(mixing) @ mixing
+        return replace(aggregate, influence=influence), state
