@@ -83,7 +83,15 @@ class Component:
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         if cls._base is cls:
             return {"x-family": cls.family}
-        return handler(schema)
+        described = handler(schema)
+        table = handler.resolve_ref_schema(described)
+        table["description"] = " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
+        for name, field in cast(Any, cls).__pydantic_fields__.items():
+            if not field.is_required():
+                table["properties"][name]["default"] = dump(field.get_default(call_default_factory=True))
+        if cls._base is not None:
+            table["properties"] = {"kind": {"const": cls.kind}} | table["properties"]
+        return described
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
