@@ -19,7 +19,7 @@ class Distributed(Trigger):
     Reference: Xie et al., DBA: Distributed Backdoor Attacks against Federated Learning, ICLR 2020.
 
     >>> import torch
-    >>> halves = Distributed((Patch((1, 2)), Patch((1, 2), column=2)))
+    >>> halves = Distributed((Patch(1, 2), Patch(1, 2, column=2)))
     >>> halves.part(3).stamp(torch.zeros(1, 1, 1, 4)).flatten(), halves.stamp(torch.zeros(1, 1, 1, 4)).flatten()
     (tensor([0., 0., 1., 1.]), tensor([1., 1., 1., 1.]))
     """
@@ -49,4 +49,4 @@ class Distributed(Trigger):
 
 
 def _bars(*, rows: Iterable[int], columns: tuple[int, ...], length: int) -> list[Patch]:
-    return [Patch((1, length), row=row, column=column) for row in rows for column in columns]
+    return [Patch(1, length, row=row, column=column) for row in rows for column in columns]

@@ -24,8 +24,9 @@ class Patch(Trigger):
             [0., 0., 0.]])
     """
 
-    size: PositiveInt | tuple[PositiveInt, PositiveInt] = 4
-    """The side of a square, or (height, width)."""
+    height: PositiveInt = 4
+    width: PositiveInt | None = None
+    """None: a square."""
     _: KW_ONLY
     row: NonNegativeInt = 0
     """The topmost row, counted from 0."""
@@ -35,6 +36,6 @@ class Patch(Trigger):
 
     def stamp(self, images: Tensor) -> Tensor:
         """The images with the rectangle on them. Raises: ConfigError if it does not fit."""
-        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        pixels = list(product(range(self.row, self.row + height), range(self.column, self.column + width)))
-        return paint(images, pixels, self.value, who=repr(self))
+        rows = range(self.row, self.row + self.height)
+        columns = range(self.column, self.column + (self.width or self.height))
+        return paint(images, list(product(rows, columns)), self.value, who=repr(self))
