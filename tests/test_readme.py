@@ -1,0 +1,206 @@
+"""The README is true: each of its code blocks runs as a reader would run it, in an empty folder, in this order:
+
+1. toml blocks are read: with `# pyproject.toml` as its first line a block is a packaging file, which has to parse; any other is
+   an experiment, which has to validate. A first line `# name.toml` also writes the block to that file.
+2. python blocks run as one script, each on its own lines of the README, so that a traceback points there.
+3. bash lines that begin with `phalanx ` run through the installed command. Lines with make, git, pip, python and cd are what
+   `.ci/run` itself does or what a reader's own machine decides; any other line is an error, so that nothing is left out unseen.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import phalanx
+
+README = Path(__file__).parent.parent / "README.md"
+NOT_RUN_HERE = ("make", "git", "pip", "python", "python3", "cd", "export")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, the line of the document that its code begins on (from 1), and the code."""
+
+    language: str
+    line: int
+    code: str
+
+    @property
+    def file_name(self) -> str | None:
+        """`name.toml`, if the first line is a comment that says just that."""
+        match = re.fullmatch(r"# ([\w./-]+\.\w+)", self.code.partition("\n")[0].strip())
+        return match[1] if match else None
+
+
+def blocks(text: str) -> list[Block]:
+    """The fenced code blocks of a Markdown text; a fence that never closes is an error."""
+    found, language, start, code = list[Block](), None, 0, list[str]()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if language is None and (fence := re.fullmatch(r"```(\w*).*", line)):
+            language, start, code = fence[1], number + 1, []
+        elif language is not None and line.rstrip() == "```":
+            found.append(Block(language, start, "\n".join(code)))
+            language = None
+        else:
+            code.append(line)
+    if language is not None:
+        raise ValueError(f"line {start - 1}: this code block is never closed")
+    return found
+
+
+def run(text: str, folder: Path) -> None:
+    """Run all blocks of a document in an empty folder; the first one that fails raises, with its line."""
+    found = blocks(text)
+    for block in found:
+        if block.language == "toml":
+            read_toml(block, folder)
+    run_python([block for block in found if block.language == "python"], folder)
+    for block in found:
+        if block.language in ("bash", "sh", "console", "shell"):
+            run_commands(block, folder)
+
+
+def read_toml(block: Block, folder: Path) -> None:
+    table = tomllib.loads(block.code)
+    if block.file_name:
+        (folder / block.file_name).write_text(block.code, encoding="utf-8")
+    if block.file_name != "pyproject.toml":
+        phalanx.Experiment.from_table(table)
+
+
+def run_python(found: list[Block], folder: Path) -> None:
+    lines = [""] * max((block.line + block.code.count("\n") for block in found), default=0)
+    for block in found:
+        code = block.code.split("\n")
+        lines[block.line - 1 : block.line - 1 + len(code)] = code
+    script = folder / "README.py"
+    script.write_text("\n".join(lines), encoding="utf-8")
+    finish([sys.executable, script.name], folder, "the python blocks")
+
+
+def run_commands(block: Block, folder: Path) -> None:
+    for number, line in enumerate(block.code.replace("\\\n", " ").splitlines(), start=block.line):
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        if words and words[0] == "phalanx":
+            finish([str(Path(sys.executable).with_name("phalanx")), *words[1:]], folder, f"line {number}: {line}")
+        elif words and words[0] not in NOT_RUN_HERE:
+            raise ValueError(f"line {number}: nobody runs {line!r}; begin it with phalanx or one of {', '.join(NOT_RUN_HERE)}")
+
+
+def finish(command: list[str], folder: Path, what: str) -> None:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{what} failed with exit code {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+
+
+def test_the_blocks_of_the_readme_run(tmp_path):
+    run(README.read_text(encoding="utf-8"), tmp_path)
+
+
+SAMPLE = """# Title
+Some `inline` text.
+
+```python
+value = 20
+```
+Then more.
+```python title="more"
+from pathlib import Path
+Path("answer").write_text(str(value + 1 + len(Path("notes.toml").read_text())))
+```
+```toml
+# notes.toml
+[project]
+```
+```text
+not code ( at all
+```
+"""
+
+
+@pytest.fixture
+def _experiment_without_key_wrong(monkeypatch):
+    """The runner's own tests hold without a federation: an experiment is any table that has no key `wrong`."""
+
+    class Fake:
+        @staticmethod
+        def from_table(table):
+            if "wrong" in table:
+                raise ValueError("wrong: unknown field")
+
+    monkeypatch.setitem(vars(phalanx), "Experiment", Fake)
+
+
+def test_blocks_know_their_language_line_and_file():
+    found = blocks(SAMPLE)
+    assert [(block.language, block.line) for block in found] == [("python", 5), ("python", 9), ("toml", 13), ("text", 17)]
+    assert found[0].code == "value = 20"
+    assert [block.file_name for block in found] == [None, None, "notes.toml", None]
+
+
+@pytest.mark.usefixtures("_experiment_without_key_wrong")
+def test_python_blocks_share_one_namespace_and_find_the_written_files(tmp_path):
+    run(SAMPLE, tmp_path)
+    assert (tmp_path / "answer").read_text() == str(21 + len("# notes.toml\n[project]"))
+
+
+@pytest.mark.usefixtures("_experiment_without_key_wrong")
+def test_a_failing_python_block_fails_with_its_line_in_the_document(tmp_path):
+    broken = SAMPLE.replace("value + 1", "value + missing")
+    with pytest.raises(RuntimeError, match=r'(?s)README\.py", line 10.*missing'):
+        run(broken, tmp_path)
+
+
+@pytest.mark.usefixtures("_experiment_without_key_wrong")
+def test_an_invalid_experiment_fails(tmp_path):
+    with pytest.raises(ValueError, match="wrong: unknown field"):
+        run("```toml\nwrong = 1\n```", tmp_path)
+
+
+@pytest.mark.usefixtures("_experiment_without_key_wrong")
+def test_toml_that_does_not_parse_fails(tmp_path):
+    with pytest.raises(tomllib.TOMLDecodeError):
+        run("```toml\n# pyproject.toml\n[project\n```", tmp_path)
+
+
+@pytest.mark.usefixtures("_experiment_without_key_wrong")
+def test_a_packaging_file_is_no_experiment(tmp_path):
+    run("```toml\n# pyproject.toml\nwrong = 1\n```", tmp_path)
+    assert (tmp_path / "pyproject.toml").exists()
+
+
+def test_only_phalanx_commands_run_and_in_order(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(sys.modules[__name__], "finish", lambda command, folder, what: ran.append(command[1:]))
+    run("```bash\nmake demo   # first\n$ phalanx run a.toml \\\n  --set a.b=1\n\nphalanx list 'x y'\n```", tmp_path)
+    assert ran == [["README.py"], ["run", "a.toml", "--set", "a.b=1"], ["list", "x y"]]
+
+
+def test_a_command_that_fails_fails(tmp_path):
+    with pytest.raises(RuntimeError, match=r"(?s)^line 2: phalanx no-such-command failed with exit code"):
+        run("```bash\nphalanx no-such-command\n```", tmp_path)
+
+
+def test_a_line_that_nobody_would_run_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="line 3: nobody runs 'curl x'"):
+        run("```bash\nmake test\ncurl x\n```", tmp_path)
+
+
+def test_a_block_that_never_closes_is_an_error():
+    with pytest.raises(ValueError, match="line 2: this code block is never closed"):
+        blocks("text\n```python\nx = 1\n")
