@@ -89,8 +89,8 @@ def test_small_noise_around_a_large_common_vector_is_measured_right() -> None:
 def test_blocks_of_any_width_give_the_same_gamma(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = honest_rows(7, 101, 5)
     whole = craft(MinMax(), honest).metrics["gamma"]
-    for elements in (1, 70, 707):
-        monkeypatch.setattr(module, "_BLOCK_ELEMENTS", elements)
+    for columns in (1, 10, 101):
+        monkeypatch.setattr(module, "_COLUMNS", columns)
         assert craft(MinMax(), honest).metrics["gamma"] == pytest.approx(whole, rel=1e-12)
 
 
