@@ -207,12 +207,14 @@ def nearest(name: str, allowed: Mapping[str, Any] | list[str]) -> str:
     return f"{guess} Allowed: {', '.join(names) or 'nothing'}."
 
 
-def _freeze(value: Any) -> Any:
-    """TOML's lists as tuples: strict validation takes no list for a tuple."""
+def _freeze(value: Any, *path: object) -> Any:
+    """TOML's lists as tuples, for strict validation takes no list for a tuple; its integers held to TOML's 64 bits."""
     if isinstance(value, Mapping):
-        return {key: _freeze(item) for key, item in value.items()}
+        return {key: _freeze(item, *path, key) for key, item in value.items()}
     if isinstance(value, list):
-        return tuple(_freeze(item) for item in value)
+        return tuple(_freeze(item, *path, place) for place, item in enumerate(value))
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ConfigError(f"{'.'.join(map(str, path))}: input should be an integer of at most 64 bits.")
     return value
 
 
