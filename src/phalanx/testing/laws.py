@@ -1,0 +1,230 @@
+"""What an aggregation rule must obey whatever its idea, as functions that anyone can run on any rule.
+
+A law takes a rule and finite rows `[n, d]` that satisfy its precondition, and raises AssertionError with what it saw. `LAWS`
+names them all. Rules differ in which of the algebraic ones they promise (a rule that clips does not commute with
+translation): `check_aggregator` takes the exceptions with their reasons.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from phalanx.core.errors import PreconditionError
+from phalanx.core.families import Aggregator
+from phalanx.core.types import Aggregate, RoundContext, Updates
+
+Law = Callable[[Aggregator, Tensor], None]
+
+TOLERANCE = 1e-5
+"""Relative to the largest entry of the rows: what float32 sums of a few rows may differ by."""
+
+
+def permutation(rule: Aggregator, matrix: Tensor) -> None:
+    """The order of the rows does not matter, ties included; influence moves with its row."""
+    order = torch.randperm(len(matrix), generator=torch.Generator().manual_seed(len(matrix)))
+    one, other = _combine(rule, matrix), _combine(rule, matrix[order])
+    _agree(_update(other, matrix), _update(one, matrix), matrix)
+    if one.influence is not None and other.influence is not None and len(matrix.unique(dim=0)) == len(matrix):
+        _agree(other.influence, one.influence[order.to(matrix.device)], matrix.new_ones(1))
+
+
+def translation(rule: Aggregator, matrix: Tensor) -> None:
+    """rule(x + c) = rule(x) + c."""
+    shift = torch.linspace(-2, 2, matrix.shape[1]).round().to(matrix) * matrix.abs().amax()
+    _agree(rule(matrix + shift), rule(matrix) + shift, matrix + shift)
+
+
+def scale(rule: Aggregator, matrix: Tensor) -> None:
+    """rule(s x) = s rule(x), also where float32's squares overflow or vanish (s about 1e±20, a power of two: exact)."""
+    for exponent in (-66, -1, 4, 60):
+        factor = 2.0**exponent
+        _agree(rule(matrix * factor), rule(matrix) * factor, matrix * factor)
+
+
+def mean_without_byzantine(rule: Aggregator, matrix: Tensor) -> None:
+    """With num_byzantine = 0 the rule is the mean; a rule without that field is the mean anyway."""
+    _agree(_with_byzantine(rule, 0)(matrix), matrix.mean(dim=0), matrix)
+
+
+def identical_rows(rule: Aggregator, matrix: Tensor) -> None:
+    """Identical rows give that row."""
+    same = matrix[:1].repeat(len(matrix), 1)
+    _agree(rule(same), matrix[0], matrix)
+
+
+def coordinate_range(rule: Aggregator, matrix: Tensor) -> None:
+    """Every coordinate of the result lies between the rows' smallest and largest."""
+    result = rule(matrix)
+    clamped = torch.minimum(torch.maximum(result, matrix.amin(dim=0)), matrix.amax(dim=0))
+    _agree(result, clamped, matrix)
+
+
+def convex_hull(rule: Aggregator, matrix: Tensor) -> None:
+    """Where the rule attributes, its influence is non-negative, sums to 1, and is what the rows were averaged with."""
+    aggregate = _combine(rule, matrix)
+    if aggregate.influence is None:
+        return
+    influence = aggregate.influence.double()
+    assert influence.min() >= 0, f"influence {influence.tolist()} has a negative entry"
+    _agree(influence.sum(), torch.ones_like(influence.sum()), matrix.new_ones(1))
+    _agree(_update(aggregate, matrix), influence @ matrix.double(), matrix)
+
+
+def coordinates_alone(rule: Aggregator, matrix: Tensor) -> None:
+    """A rule that does not attribute works on each coordinate alone: the same bits for any block of columns."""
+    if _combine(rule, matrix).influence is not None:
+        return
+    whole = rule(matrix)
+    for width in (1, 2, 3):
+        blocks = [rule(block.contiguous()) for block in matrix.split(width, dim=1)]
+        assert torch.equal(torch.cat(blocks), whole), f"blocks of {width} columns give other bits than the whole"
+
+
+def zeros(rule: Aggregator, matrix: Tensor) -> None:
+    """Rows of zeros give zero."""
+    _agree(rule(torch.zeros_like(matrix)), torch.zeros_like(matrix[0]), matrix)
+
+
+def any_number_of_rows(rule: Aggregator, matrix: Tensor) -> None:
+    """For 1 row, 2, 3 …: a finite result, or a PreconditionError that names n."""
+    for n in range(1, len(matrix) + 1):
+        try:
+            result = rule(matrix[:n])
+        except PreconditionError as error:
+            assert f"n={n}" in str(error), f"the error for n={n} does not say so: {error}"
+            continue
+        assert result.isfinite().all(), f"not finite for n={n}: {result.tolist()}"
+
+
+def huge_rows_leave_it_finite(rule: Aggregator, matrix: Tensor) -> None:
+    """A row of 1e30 among the others is worked with, not stumbled over."""
+    rows = matrix.clone()
+    rows[0] = 1e30
+    assert rule(rows).isfinite().all(), "a finite row of 1e30 makes the result non-finite"
+
+
+def non_finite_rows_are_dropped(rule: Aggregator, matrix: Tensor) -> None:
+    """Rows with a NaN or an infinity change no bit of what the others give."""
+    expected = rule(matrix)
+    for value in (torch.nan, torch.inf, -torch.inf):
+        for columns in (slice(None), slice(-1, None)):
+            bad = matrix[:1].clone()
+            bad[:, columns] = value
+            result = rule(torch.cat([matrix[:2], bad, matrix[2:], bad]))
+            assert torch.equal(result, expected), f"two rows with {value} changed the result to {result.tolist()}"
+
+
+def nothing_finite_is_an_error(rule: Aggregator, matrix: Tensor) -> None:
+    """Only non-finite rows: PreconditionError."""
+    try:
+        result = rule(torch.full_like(matrix, torch.nan))
+    except PreconditionError:
+        return
+    raise AssertionError(f"no finite row at all gives {result.tolist()} instead of a PreconditionError")
+
+
+def inputs_stay(rule: Aggregator, matrix: Tensor) -> None:
+    """Neither the matrix nor anything else of the updates is modified."""
+    updates = dataclasses.replace(Updates.of(matrix.clone()), buffers=matrix.clone())
+    kept = dataclasses.replace(updates, **{name: value.clone() for name, value in vars(updates).items()})
+    rule.aggregate(updates, {}, RoundContext.for_matrix(matrix))
+    for name in ("matrix", "buffers", "ids", "weights"):
+        assert torch.equal(getattr(updates, name), getattr(kept, name)), f"the rule modified updates.{name}"
+
+
+def dtype_and_device_stay(rule: Aggregator, matrix: Tensor) -> None:
+    """The result has the dtype and the device of the rows, and their length."""
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    for device in devices:
+        for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            result = rule(matrix.to(device, dtype))
+            seen = (result.dtype, result.device.type, tuple(result.shape))
+            assert seen == (dtype, device, (matrix.shape[1],)), f"{dtype} rows on {device} give {seen}"
+
+
+def float64_is_worked_in_float64(rule: Aggregator, matrix: Tensor) -> None:
+    """Rows of float64 give a result with more digits than float32 has."""
+    generator = torch.Generator().manual_seed(len(matrix))
+    result = rule(torch.randn(len(matrix), 5, dtype=torch.float64, generator=generator).to(matrix.device))
+    assert not torch.equal(result, result.float().double()), f"the result was rounded to float32: {result.tolist()}"
+
+
+def deterministic(rule: Aggregator, matrix: Tensor) -> None:
+    """The same rows and the same round give the same bits, and no global generator is used."""
+    before = torch.get_rng_state()
+    assert torch.equal(rule(matrix), rule(matrix)), "two calls give different bits"
+    assert torch.equal(torch.get_rng_state(), before), "the rule uses torch's global generator"
+
+
+LAWS: Mapping[str, Law] = {
+    law.__name__: law
+    for law in (
+        permutation,
+        translation,
+        scale,
+        mean_without_byzantine,
+        identical_rows,
+        coordinate_range,
+        convex_hull,
+        coordinates_alone,
+        zeros,
+        any_number_of_rows,
+        huge_rows_leave_it_finite,
+        non_finite_rows_are_dropped,
+        nothing_finite_is_an_error,
+        inputs_stay,
+        dtype_and_device_stay,
+        float64_is_worked_in_float64,
+        deterministic,
+    )
+}
+"""Every law by name."""
+
+
+def kappa_bound(rule: Aggregator, matrix: Tensor, kappa: float) -> None:
+    """(f, κ)-robustness: |A(x) − mean(S)|² <= κ · mean over S of |x_i − mean(S)|², for S all rows but f, whatever those are.
+
+    The f rows are replaced by copies of an honest one, by shifts of the mean, and by anything finite up to 1e30.
+
+    Reference: Allouah et al., Fixing by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity, AISTATS 2023
+    (arXiv 2302.01772), Definition 2.
+    """
+    f = cast(int, getattr(rule, "num_byzantine", 0))
+    honest = matrix[f:].double()
+    centre = honest.mean(dim=0)
+    spread = (honest - centre).square().sum(dim=1).mean()
+    deviation = honest.std(dim=0, correction=0)
+    attacks = [matrix[f], *(centre + z * deviation for z in (-3.0, -1.0, 0.5, 1.5, 10.0))]
+    attacks += [sign * size * torch.ones_like(centre) for size in (1e3, 1e12, 1e30) for sign in (1, -1)]
+    for attack in attacks:
+        rows = matrix.clone()
+        rows[:f] = attack.to(matrix)
+        distance = (rule(rows).double() - centre).square().sum()
+        slack = (TOLERANCE * honest.abs().max()) ** 2 * matrix.shape[1]
+        assert distance <= kappa * spread + slack, (
+            f"f = {f} rows of {attack.tolist()} move the result {distance:.4g} (squared) from the honest mean; "
+            f"κ = {kappa:.4g} allows {kappa * spread:.4g}"
+        )
+
+
+def _combine(rule: Aggregator, matrix: Tensor) -> Aggregate:
+    context = RoundContext.for_matrix(matrix)
+    return rule.aggregate(Updates.of(matrix), rule.init(context.layout), context)[0]
+
+
+def _update(aggregate: Aggregate, matrix: Tensor) -> Tensor:
+    return torch.zeros_like(matrix[0]) if aggregate.update is None else aggregate.update
+
+
+def _with_byzantine(rule: Aggregator, f: int) -> Aggregator:
+    changed: dict[str, Any] = {"num_byzantine": f} if hasattr(rule, "num_byzantine") else {}
+    return dataclasses.replace(rule, **changed) if changed else rule  # type: ignore[type-var]
+
+
+def _agree(result: Tensor, expected: Tensor, like: Tensor) -> None:
+    error = (result.double() - expected.double()).abs().max()
+    allowed = TOLERANCE * like.double().abs().max()
+    assert error <= allowed, f"expected {expected.tolist()}, got {result.tolist()}: {error:.3g} apart, allowed {allowed:.3g}"
