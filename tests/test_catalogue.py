@@ -1,0 +1,50 @@
+"""Everything that a config can name is well formed: found through the installed entry points, described, closed under TOML."""
+
+import contextlib
+import importlib
+import tomllib
+
+import pytest
+import tomli_w
+
+import phalanx.core.families
+from phalanx.core.component import families, members
+from phalanx.core.errors import ConfigError
+
+FAMILIES = [family for family in families().values() if family.__module__ == phalanx.core.families.__name__]
+MEMBERS = [
+    (family, member) for family in FAMILIES for member in members(family).values() if member.__module__.startswith("phalanx.")
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_has_members_and_each_is_named_once(family):
+    found = members(family)
+    assert found
+    assert all(member.kind == kind for kind, member in found.items())
+
+
+@pytest.mark.parametrize(("family", "member"), MEMBERS)
+def test_a_member_says_what_it_is(family, member):
+    assert member.__doc__
+    assert not member.__doc__.startswith(f"{member.__name__}("), "dataclasses wrote this docstring, not a person"
+
+
+@pytest.mark.parametrize(("family", "member"), MEMBERS)
+def test_a_member_is_exported_by_its_package(family, member):
+    package = importlib.import_module(member.__module__.rpartition(".")[0])
+    assert member.__name__ in package.__all__
+
+
+@pytest.mark.parametrize(("family", "member"), MEMBERS)
+def test_a_member_with_its_defaults_survives_toml_or_says_what_it_requires(family, member):
+    with contextlib.suppress(ConfigError):
+        component = family.from_table({"kind": member.kind})
+        assert type(component) is member
+        assert family.from_table(tomllib.loads(tomli_w.dumps(component.to_table()))) == component
+
+
+@pytest.mark.parametrize(("family", "member"), MEMBERS)
+def test_an_unknown_field_of_a_member_is_refused(family, member):
+    with pytest.raises(ConfigError, match="no_such_field: unknown field"):
+        family.from_table({"kind": member.kind, "no_such_field": 1})
