@@ -66,6 +66,13 @@ def test_a_share_of_the_round_is_drawn_from_the_round() -> None:
     assert sorted(active.values()) == [0, 1]
 
 
+def test_staggered_shares_of_a_round_give_one_attacker_and_one_part_of_the_trigger_at_a_time() -> None:
+    adversary = Adversary(who=ShareOfRound(0.4), when=Staggered((12, 14, 16, 18)), update=ModelReplacement(server_lr=0.1))
+    sampled = torch.arange(30, 40)
+    attackers = {round: list(adversary.active(sampled, 100, context(round)).values()) for round in range(10, 20)}
+    assert {round: numbers for round, numbers in attackers.items() if numbers} == {12: [0], 14: [1], 16: [2], 18: [3]}
+
+
 def test_without_fields_nobody_is_malicious() -> None:
     assert Adversary().active(torch.arange(5), 5, context()) == {}
     assert Adversary().malicious(torch.arange(5), 5, context()) == {}

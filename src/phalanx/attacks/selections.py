@@ -102,7 +102,9 @@ class FixedClients(Selection):
 class ShareOfRound(Selection):
     """A `share` of each round's clients (rounded), drawn anew every round: as many attackers in every round.
 
-    Attackers are numbered within the round, in ascending order of their ids.
+    Attackers are numbered within the round from 0, in ascending order of their ids. So a distributed trigger has all of its
+    parts in every round, and with the schedule Staggered one attacker, each time with the next part, attacks in each listed
+    round: FLIP's settings, without a participation that has to invite the attackers.
     """
 
     share: _Share

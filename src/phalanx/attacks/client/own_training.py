@@ -8,7 +8,7 @@ class OwnTraining(ClientAttack):
 
     Harmless alone: it goes with a data attack.
 
-    Reference: Bagdasaryan et al., How To Backdoor Federated Learning, AISTATS 2020 (arXiv 1807.00459), section 4.2.
+    Reference: Bagdasaryan et al., How To Backdoor Federated Learning, AISTATS 2020 (arXiv 1807.00459).
     """
 
     trainer: Trainer

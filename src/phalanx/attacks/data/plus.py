@@ -15,8 +15,7 @@ class Plus(Trigger):
 
     By default near the top-left corner, where digits and garments leave the background free.
 
-    Reference: the trigger with which Sun et al., Can You Really Backdoor Federated Learning?, 2019 (arXiv 1911.07963) is
-    usually re-implemented.
+    Reference: none of its own; a "pattern backdoor" as in Gu et al., BadNets, 2017 (arXiv 1708.06733).
 
     >>> import torch
     >>> Plus(row=1, column=1).stamp(torch.zeros(1, 1, 3, 3))[0, 0]

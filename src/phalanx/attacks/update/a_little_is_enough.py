@@ -23,7 +23,7 @@ class ALittleIsEnough(UpdateAttack):
     population's. O(h d) time, O(d) memory beyond the rows.
 
     Reference: Baruch et al., A Little Is Enough: Circumventing Defenses For Distributed Learning, NeurIPS 2019
-    (arXiv 1902.06156), algorithm 3.
+    (arXiv 1902.06156), the attack that prevents convergence.
     Differs from the paper: where the formula's share is 0 or 1, and z infinite, it is taken half a client away from there.
 
     >>> import torch

@@ -16,7 +16,7 @@ class Gaussian(UpdateAttack):
     the baseline that a defence must not fail. Differs from some public code, whose "Gaussian" is uniform.
 
     Reference: Blanchard et al., Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent, NeurIPS 2017
-    (arXiv 1703.02757), section 5 (there std = 200).
+    (arXiv 1703.02757), where std = 200.
 
     >>> Gaussian(1.0)(torch.zeros(1, 5), num_byzantine=2).shape
     torch.Size([2, 5])

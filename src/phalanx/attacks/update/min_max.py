@@ -25,7 +25,7 @@ class MinMax(UpdateAttack):
     different rows to hide between. O(h² d) time for the honest distances, O(h d) for the rest, in column blocks.
 
     Reference: Shejwalkar and Houmansadr, Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
-    Federated Learning, NDSS 2021, section IV-C2.
+    Federated Learning, NDSS 2021.
     Differs from the paper: there γ is doubled, then bisected. The squared distance to each row is a quadratic in γ, so the
     limit of that search is the smallest of h positive roots, taken here exactly.
 
