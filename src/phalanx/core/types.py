@@ -273,8 +273,9 @@ class AttackView:
         return len(self.own)
 
     def reference(self) -> Tensor:
-        """The rows that stand for the honest ones `[h, d]`: they themselves if known, else the attackers' own clean ones."""
-        return self.own_clean() if self.honest is None else self.honest
+        """The rows that stand for the honest ones `[h, d]`: they themselves if there are any and the attack sees them, else the
+        attackers' own clean ones."""
+        return self.own_clean() if self.honest is None or not len(self.honest) else self.honest
 
 
 @dataclass(frozen=True)
