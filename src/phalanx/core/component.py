@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from inspect import isabstract
 from types import NoneType
@@ -17,9 +16,10 @@ from typing import Any, ClassVar, Self, cast, dataclass_transform, get_args
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
-from pydantic_core import ArgsKwargs, CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import ArgsKwargs, CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from phalanx.core.errors import ConfigError
+from phalanx.core.explain import explain, nearest
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=False)
 Table = dict[str, Any]
@@ -199,14 +199,6 @@ def _lookup(family: type[Component], kind: Any) -> type[Component]:
     raise PydanticCustomError("kind", "kind = {kind} is unknown{hint}", {"kind": repr(kind), "hint": nearest(str(kind), known)})
 
 
-def nearest(name: str, allowed: Mapping[str, Any] | list[str]) -> str:
-    """'; did you mean …?' for a near miss, then what is allowed."""
-    names = list(allowed)
-    close = get_close_matches(name, names, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else "."
-    return f"{guess} Allowed: {', '.join(names) or 'nothing'}."
-
-
 def _freeze(value: Any, *path: object) -> Any:
     """TOML's lists as tuples, for strict validation takes no list for a tuple; its integers held to TOML's 64 bits."""
     if isinstance(value, Mapping):
@@ -241,23 +233,3 @@ def _refuse_unknown(cls: type[Component], value: Any) -> Any:
     if unknown:
         raise ValidationError.from_exception_data(cls.__name__, unknown)
     return value
-
-
-def explain(error: ValidationError, *, prefix: str = "") -> str:
-    """A validation error as one line a mistake: path, what is wrong, what came, what is allowed."""
-    return "\n".join(_sentence(item, prefix) for item in error.errors(include_url=False))
-
-
-def _sentence(item: ErrorDetails, prefix: str) -> str:
-    path = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] in ("missing", "missing_argument"):
-        message = "this field is required."
-    elif item["type"] not in ("unknown", "kind", "value_error"):
-        message = f"{message[0].lower()}{message[1:]}; got {_short(item['input'])}."
-    return f"{path}: {message}" if path else message
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,35 @@
+"""What was wrong with a config, in sentences: the path, the value, the rule, and the nearest valid name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+
+def explain(error: ValidationError, *, prefix: str = "") -> str:
+    """A validation error as one line a mistake: path, what is wrong, what came, what is allowed."""
+    return "\n".join(_sentence(item, prefix) for item in error.errors(include_url=False))
+
+
+def _sentence(item: ErrorDetails, prefix: str) -> str:
+    path = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] in ("missing", "missing_argument"):
+        message = "this field is required."
+    elif item["type"] not in ("unknown", "kind", "value_error"):
+        message = f"{message[0].lower()}{message[1:]}; got {_short(item['input'])}."
+    return f"{path}: {message}" if path else message
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """'; did you mean …?' for a near miss, then what is allowed."""
+    names = list(allowed)
+    close = get_close_matches(name, names, n=1)
+    guess = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{guess} Allowed: {', '.join(names) or 'nothing'}."
