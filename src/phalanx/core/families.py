@@ -80,6 +80,14 @@ class StepHook(Component, ABC, family="step_hook"):
         """Change the clients' weights `[k, d]` after the optimiser stepped, such as projecting them onto a ball."""
 
 
+class LearningRateSchedule(Component, ABC, family="learning_rate_schedule"):
+    """How the clients' learning rate changes over rounds."""
+
+    @abstractmethod
+    def factor(self, round: int) -> float:
+        """What the learning rate is multiplied with in this round (counted from 0)."""
+
+
 class Trainer(Component, ABC, family="trainer"):
     """What clients do with their data in a round."""
 

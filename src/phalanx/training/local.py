@@ -1,0 +1,88 @@
+"""`LocalTrainer`: what every gradient-based trainer shares. A trainer of this kind adds only its optimiser."""
+
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+from torch import nn
+
+from phalanx.core.errors import ConfigError
+from phalanx.core.families import Augmentation, LearningRateSchedule, StepHook, Trainer
+from phalanx.core.types import Cohort, RoundContext, Rows, State
+from phalanx.training.engines import linear, loop
+from phalanx.training.schedules import Constant
+from phalanx.training.work import LocalWork, Optimizer
+
+Rate = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+_ENGINES = {"loop": loop.train, "linear": linear.train}
+
+
+class LocalTrainer(Trainer, ABC):
+    """Mini-batch descent on the mean cross-entropy of a client's own samples, from the global model.
+
+    A client with fewer samples than a batch trains on what it has; an empty one is skipped. The last, short batch of an epoch
+    is used. A row's loss is the mean over its steps of the batch's loss before the step.
+    """
+
+    lr: Rate
+    _: KW_ONLY
+    batch_size: PositiveInt = 32
+    epochs: PositiveInt | None = None
+    """Passes over a client's samples."""
+    steps: PositiveInt | None = None
+    """Batches, over as many epochs as that takes: every client makes the same number."""
+    schedule: LearningRateSchedule = Constant()
+    hooks: tuple[StepHook, ...] = ()
+    augment: tuple[Augmentation, ...] = ()
+    engine: Literal["auto", "loop", "linear"] = "auto"
+    """How gradients are computed: auto takes the closed form for softmax regression and the loop for everything else."""
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ConfigError(
+                f"{type(self).__name__} needs exactly one of epochs and steps; got epochs={self.epochs}, steps={self.steps}. "
+                "Set epochs for passes over a client's samples, steps for a number of batches."
+            )
+
+    @abstractmethod
+    def optimizer(self, lr: float) -> Optimizer:
+        """A fresh optimiser with this round's learning rate."""
+
+    def engine_for(self, model: nn.Module) -> str:
+        """The engine that trains this model.
+
+        Raises: ConfigError if the engine that was asked for cannot.
+        """
+        is_linear = linear.is_linear(model)
+        if self.engine == "auto":
+            return "linear" if is_linear else "loop"
+        if self.engine == "linear" and not is_linear:
+            raise ConfigError(
+                f'engine = "linear" needs a model that is one linear layer after flattening; got {type(model).__name__}. '
+                'Leave engine at "auto".'
+            )
+        return self.engine
+
+    def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
+        """Train the cohort in `context.model`; nothing is remembered between rounds.
+
+        Raises: ConfigError if the context has no model or the engine does not suit it.
+        """
+        if context.model is None:
+            raise ConfigError(f"{type(self).__name__} trains a model; the round's context has none. Set RoundContext.model.")
+        lr = self.lr * self.schedule.factor(context.round)
+        work = LocalWork(
+            cohort=cohort,
+            context=context,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            steps=self.steps,
+            augment=self.augment,
+            hooks=self.hooks + cohort.hooks,
+            optimizer=lambda: self.optimizer(lr),
+        )
+        _ENGINES[self.engine_for(context.model)](work, context.model, out)
+        return {}

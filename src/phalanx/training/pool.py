@@ -1,0 +1,200 @@
+"""Forked workers that write into one shared matrix.
+
+A worker has one thread and one core. A client's row does not depend on who trains it, so results are the same bytes for any
+number of workers.
+"""
+
+import atexit
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Self, cast
+
+from torch import Tensor, nn
+
+from phalanx.core.errors import ConfigError, WorkerError
+from phalanx.core.families import Trainer
+from phalanx.core.params import Layout
+from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
+from phalanx.training.engines.loop import use_channels_last
+from phalanx.training.shared import shared_rows, shared_tensor
+from phalanx.training.worker import Piece, Shared, Task, Worker, pickled, receive
+
+
+class WorkerPool:
+    """`num_workers` forked processes, each with one thread on one core. Use it as a context manager.
+
+    Two pinned workers train 1.8 times as fast as one; torch's own threads slow small models down. A worker that dies ends the
+    pool with a WorkerError, and all workers end with this process.
+
+    Raises: ConfigError without `fork` or for a model that is not on the CPU.
+    """
+
+    def __init__(
+        self,
+        num_workers: int,
+        model: nn.Module,
+        samples: Samples,
+        clients: tuple[Tensor, ...],
+        layout: Layout,
+        capacity: int,
+        scratch: int = 0,
+    ) -> None:
+        if not hasattr(os, "fork"):
+            raise ConfigError(f"workers = {num_workers} needs an operating system with fork; set workers = 1.")
+        device = next(model.parameters()).device
+        if device.type != "cpu":
+            raise ConfigError(f"workers = {num_workers} needs the model on the CPU; it is on {device}. Set workers = 1.")
+        use_channels_last(model)
+        shared = Shared(
+            rows=shared_rows(capacity, layout),
+            scratch=shared_rows(scratch, layout),
+            global_params=shared_tensor(layout.d),
+            global_buffers=shared_tensor(layout.b),
+            previous_update=shared_tensor(layout.d),
+        )
+        self._num_workers, self._worker = num_workers, Worker(model, samples, clients, layout, shared)
+        self._processes: dict[Connection, Any] = {}
+
+    @property
+    def rows(self) -> Rows:
+        """Room for a round's clients."""
+        return self._worker.shared.rows
+
+    @property
+    def scratch(self) -> Rows:
+        """Room for training that nobody sends."""
+        return self._worker.shared.scratch
+
+    def __enter__(self) -> Self:
+        atexit.register(self._kill)
+        try:
+            self._fork()
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._kill()
+
+    def train(self, trainer: Trainer, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
+        """Train the cohort into `out`, which is `rows` or `scratch` or the first of them; the new state of its clients.
+
+        Raises: WorkerError if a worker died or failed; the pool is then closed.
+        """
+        if not self._processes:
+            raise WorkerError("The worker pool is closed; open a new one.")
+        if cohort.samples is not self._worker.samples:
+            raise WorkerError("The workers hold other samples than the cohort's; train it in this process.")
+        shared = self._worker.shared
+        shared.global_params.copy_(context.global_params)
+        shared.global_buffers.copy_(context.global_buffers)
+        if context.previous_update is not None:
+            shared.previous_update.copy_(context.previous_update)
+        task = Task(
+            trainer=trainer,
+            poison=cohort.poison,
+            hooks=cohort.hooks,
+            round=context.round,
+            seed=context.seed,
+            has_previous_update=context.previous_update is not None,
+            is_scratch=self._is_scratch(out),
+        )
+        try:
+            return self._distribute(pickled(task), list(_pieces(cohort, state, self._num_workers)))
+        except BaseException:
+            self._kill()
+            raise
+
+    def _fork(self) -> None:
+        fork = multiprocessing.get_context("fork")
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        for number in range(self._num_workers):
+            ours, theirs = fork.Pipe()
+            core = cores[number % len(cores)] if cores else None
+            # A child closes the ends that are the parent's: as long as one is open, the parent's death ends no pipe.
+            foreign = [*self._processes, ours]
+            process = fork.Process(target=self._worker.serve, args=(theirs, foreign, core), daemon=True)
+            process.start()
+            theirs.close()
+            self._processes[ours] = process
+
+    def _is_scratch(self, out: Rows) -> bool:
+        for is_scratch, rows in enumerate((self.rows, self.scratch)):
+            if out.matrix.untyped_storage().data_ptr() == rows.matrix.untyped_storage().data_ptr():
+                return bool(is_scratch)
+        raise WorkerError("Workers write into the pool's rows or scratch; got rows that are neither.")
+
+    def _distribute(self, task: bytes, pieces: list[Piece]) -> State:
+        """Hand out pieces, the next one to whoever is done, and merge their states in the order of the pieces."""
+        states: list[State] = [{}] * len(pieces)
+        waiting, busy, idle = list(enumerate(pieces)), dict[Connection, int](), list(self._processes)
+        while waiting or busy:
+            while waiting and idle:
+                number, piece = waiting.pop(0)
+                connection = idle.pop(0)
+                self._send(connection, task, pickled(piece))
+                busy[connection] = number
+            for connection in cast(list[Connection], wait(list(busy))):
+                states[busy.pop(connection)] = self._receive(connection)
+                idle.append(connection)
+        return {name: value for state in states for name, value in state.items()}
+
+    def _send(self, connection: Connection, *messages: bytes) -> None:
+        try:
+            for message in messages:
+                connection.send_bytes(message)
+        except OSError:
+            raise self._death(connection) from None
+
+    def _receive(self, connection: Connection) -> State:
+        try:
+            succeeded, answer = receive(connection)
+        except (EOFError, OSError):
+            raise self._death(connection) from None
+        if not succeeded:
+            raise WorkerError(answer)
+        return cast(State, answer)
+
+    def _death(self, connection: Connection) -> WorkerError:
+        process = self._processes[connection]
+        process.join(timeout=5)
+        code = process.exitcode
+        how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        return WorkerError(f"A training worker died ({how}); was it killed, or the machine out of memory? Start the run again.")
+
+    def _kill(self) -> None:
+        atexit.unregister(self._kill)
+        for process in self._processes.values():
+            process.kill()  # not terminate: workers ignore SIGTERM
+        for connection, process in self._processes.items():
+            process.join()
+            process.close()
+            connection.close()
+        self._processes = {}
+
+
+def _pieces(cohort: Cohort, state: State, num_workers: int) -> Iterator[Piece]:
+    """The clients with most samples first, in pieces that get smaller, so that all workers are done at the same time."""
+    order = sorted(range(len(cohort)), key=lambda i: -len(cohort.index[i]))
+    entries: dict[str, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        entries.setdefault(name.partition(".")[0], {})[name] = value
+    left = sum(len(index) + 1 for index in cohort.index)
+    while order:
+        taken, chosen = 0, list[int]()
+        while order and (not chosen or taken < left / (2 * num_workers)):
+            chosen.append(order.pop(0))
+            taken += len(cohort.index[chosen[-1]]) + 1
+        left -= taken
+        ids = tuple(cohort.ids[i] for i in chosen)
+        yield Piece(
+            ids=ids,
+            places=tuple(cohort.places[i] for i in chosen),
+            attackers=tuple(cohort.attackers[i] for i in chosen) if cohort.attackers else (),
+            state={name: value for client in ids for name, value in entries.get(str(client), {}).items()},
+        )

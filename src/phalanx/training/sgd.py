@@ -1,0 +1,59 @@
+"""Stochastic gradient descent: the local training of FedAvg and of nearly every paper after it."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY
+
+import torch
+from torch import Tensor
+
+from phalanx.training.local import Decay, LocalTrainer, Momentum
+
+
+class SGD(LocalTrainer):
+    """`g += weight_decay w; v = momentum v + g; w -= lr v`, with `v = g` in a client's first step of a round.
+
+    As torch.optim.SGD does it (dampening 0, no Nesterov), written by hand. Momentum starts afresh every round.
+
+    Reference: McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017
+    (arXiv 1602.05629), Algorithm 1, ClientUpdate.
+
+    >>> SGD(0.1, epochs=1).engine_for(torch.nn.Linear(4, 2))
+    'linear'
+    """
+
+    _: KW_ONLY
+    momentum: Momentum = 0.0
+    weight_decay: Decay = 0.0
+
+    def optimizer(self, lr: float) -> "Descent":
+        """Descent without a past."""
+        return Descent(lr, self.momentum, self.weight_decay)
+
+
+class Descent:
+    """SGD's steps and, with momentum, its velocity."""
+
+    def __init__(self, lr: float, momentum: float, weight_decay: float) -> None:
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self._velocity: list[Tensor] = []
+
+    def step(self, params: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """One step in place."""
+        params, gradients = list(params), list(gradients)
+        if self.weight_decay:
+            gradients = list(torch._foreach_add(gradients, params, alpha=self.weight_decay))
+        if self.momentum:
+            gradients = self._accelerate(gradients)
+        torch._foreach_add_(params, gradients, alpha=-self.lr)
+
+    def _accelerate(self, gradients: list[Tensor]) -> list[Tensor]:
+        if self._velocity:
+            torch._foreach_mul_(self._velocity, self.momentum)
+            torch._foreach_add_(self._velocity, gradients)
+        else:
+            self._velocity = [gradient.clone() for gradient in gradients]
+        return self._velocity
+
+    def keep(self, clients: int) -> None:
+        """Forget the velocity of finished clients."""
+        self._velocity = [velocity[:clients] for velocity in self._velocity]

@@ -1,0 +1,134 @@
+"""`LocalWork`: one cohort's local training in one round, and all that every engine must do alike.
+
+Which samples make which batch, what is done to them in which order, and when hooks run is decided here; an engine only
+computes gradients. Everything random is a function of (seed, round, client), so clients can be trained in any order, anywhere.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count, islice
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from phalanx.core import rng
+from phalanx.core.families import Augmentation, DataAttack, StepHook
+from phalanx.core.types import Cohort, RoundContext
+
+
+class Optimizer(Protocol):
+    """What turns gradients into steps. It remembers the steps it made; every client and round begins with a fresh one."""
+
+    def step(self, params: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """Change `params` in place; `gradients` are not changed."""
+
+    def keep(self, clients: int) -> None:
+        """Forget all but the first `clients` entries along every tensor's first dimension: the others have finished."""
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """What to train and how. `hooks` are the trainer's, then the cohort's; exactly one of `epochs` and `steps` is set."""
+
+    cohort: Cohort
+    context: RoundContext
+    batch_size: int
+    epochs: int | None
+    steps: int | None
+    augment: tuple[Augmentation, ...]
+    hooks: tuple[StepHook, ...]
+    optimizer: Callable[[], Optimizer]
+
+    def client(self, i: int) -> "ClientWork":
+        """The batches of the cohort's i-th client."""
+        return ClientWork(self, i)
+
+    @cached_property
+    def _gradient_hooks(self) -> list[StepHook]:
+        return [hook for hook in self.hooks if type(hook).gradient is not StepHook.gradient]
+
+    @cached_property
+    def _step_hooks(self) -> list[StepHook]:
+        return [hook for hook in self.hooks if type(hook).after_step is not StepHook.after_step]
+
+    def step(self, optimizer: Optimizer, params: Sequence[Tensor], gradients: Sequence[Tensor], clients: int) -> None:
+        """One step of `clients` clients at once, with the hooks around it.
+
+        For one client the tensors are a module's; for more, each has the clients in front. Hooks see them flat, `[k, d]`: the
+        copies are made only for them.
+        """
+        if self._gradient_hooks:
+            flat = _join(gradients, clients)
+            for hook in self._gradient_hooks:
+                hook.gradient(flat, _join(params, clients), self.context)
+            gradients = _parts(flat, params)
+        optimizer.step(params, gradients)
+        if self._step_hooks:
+            flat = _join(params, clients)
+            for hook in self._step_hooks:
+                hook.after_step(flat, self.context)
+            torch._foreach_copy_(list(params), _parts(flat, params))
+
+
+def _join(tensors: Sequence[Tensor], clients: int) -> Tensor:
+    return torch.cat([tensor.detach().reshape(clients, -1) for tensor in tensors], dim=1)
+
+
+def _parts(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    pieces = torch.split(flat, [tensor.numel() // len(flat) for tensor in like], dim=1)
+    return [piece.reshape(tensor.shape) for piece, tensor in zip(pieces, like)]
+
+
+class ClientWork:
+    """One client's batches in one round. Draws from its generators, so walk through it once."""
+
+    def __init__(self, work: LocalWork, i: int) -> None:
+        cohort = work.cohort
+        self.id, self.index, self.samples = cohort.ids[i], cohort.index[i], cohort.samples
+        self._work = work
+        self._poison: DataAttack | None = cohort.poison if len(self.index) else None
+        self._augmenting = work.context.generator("augment", self.id) if work.augment else None
+        if self._poison is not None:
+            self._attacker = cohort.attackers[i]
+            self._poisoning = work.context.generator("poison", self.id)
+            # The same samples in every round: this generator does not know the round.
+            choosing = rng.generator(work.context.seed, "choose", 0, self.id)
+            self._chosen = self._poison.choose(self.samples.labels[self.index], choosing)
+
+    @property
+    def changes_samples(self) -> bool:
+        """Whether `load` does more than look samples up."""
+        return self._augmenting is not None or self._poison is not None
+
+    def positions(self, smallest: int = 1) -> Iterator[Tensor]:
+        """For each step, where in `index` its batch lies: slices of one permutation an epoch, the last one short.
+
+        Batches of fewer than `smallest` samples are left out and do not count as steps.
+        """
+        size, work = len(self.index), self._work
+        if size < smallest:
+            return iter(())
+        epochs = count() if work.epochs is None else range(work.epochs)
+        shuffling = work.context.generator("batches", self.id)
+        permutations = (torch.randperm(size, generator=shuffling).to(self.index.device) for _ in epochs)
+        batches = (batch for order in permutations for batch in torch.split(order, work.batch_size) if len(batch) >= smallest)
+        return islice(batches, work.steps)
+
+    def load(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch as the model sees it: looked up, augmented, poisoned, normalised, in this order; and its labels."""
+        images, labels = self.samples.pixels(self.index[positions])
+        if self._augmenting is not None:
+            for augmentation in self._work.augment:
+                images = augmentation.apply(images, self._augmenting)
+        if self._poison is not None:
+            images, labels = self._poison.poison(
+                images,
+                labels,
+                chosen=None if self._chosen is None else self._chosen[positions],
+                attacker=self._attacker,
+                num_classes=self.samples.num_classes,
+                generator=self._poisoning,
+            )
+        return self.samples.normalize(images), labels

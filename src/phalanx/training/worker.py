@@ -1,0 +1,141 @@
+"""A worker's life: read what to train, train it into shared rows, answer; until the pipe ends.
+
+It inherits model, samples and clients at the fork, so only what changes from round to round travels: settings, ids and states
+by pipe, global parameters through shared memory.
+"""
+
+import ctypes
+import os
+import pickle
+import signal
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from phalanx.core.errors import ConfigError, PhalanxError
+from phalanx.core.families import DataAttack, StepHook, Trainer
+from phalanx.core.params import Layout
+from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all workers are told about a cohort; a `Piece` then names the clients."""
+
+    trainer: Trainer
+    poison: DataAttack | None
+    hooks: tuple[StepHook, ...]
+    round: int
+    seed: int
+    has_previous_update: bool
+    is_scratch: bool
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of a cohort's clients, with their state."""
+
+    ids: tuple[int, ...]
+    places: tuple[int, ...]
+    attackers: tuple[int, ...]
+    state: State
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What a worker and its parent both see: the rows, and what the round starts from."""
+
+    rows: Rows
+    scratch: Rows
+    global_params: Tensor
+    global_buffers: Tensor
+    previous_update: Tensor
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What a forked process inherits, and what it does."""
+
+    model: nn.Module
+    samples: Samples
+    clients: tuple[Tensor, ...]
+    layout: Layout
+    shared: Shared
+
+    def serve(self, connection: Connection, foreign: list[Connection], core: int | None) -> None:
+        """Read a task and a piece of it, train, answer; until the pipe ends. `foreign` are the parent's ends of pipes."""
+        # Only the parent decides when to stop: Ctrl-C and SIGTERM reach the whole group, but the round is to be finished.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _die_with_parent()
+        for end in foreign:
+            end.close()
+        torch.set_num_threads(1)
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+        try:
+            while True:
+                task, piece = receive(connection), receive(connection)
+                connection.send_bytes(self._answer(task, piece))
+        except (EOFError, OSError):
+            return
+
+    def _answer(self, task: Task, piece: Piece) -> bytes:
+        try:
+            return pickled((True, self._work(task, piece)))
+        except PhalanxError as error:
+            return pickled((False, str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever a user's module raises is to reach the parent
+            return pickled((False, f"Training failed in a worker: {type(error).__name__}: {error}"))
+
+    def _work(self, task: Task, piece: Piece) -> State:
+        shared = self.shared
+        cohort = Cohort(
+            ids=piece.ids,
+            places=piece.places,
+            samples=self.samples,
+            index=tuple(self.clients[client] for client in piece.ids),
+            poison=task.poison,
+            attackers=piece.attackers,
+            hooks=task.hooks,
+        )
+        context = RoundContext(
+            round=task.round,
+            seed=task.seed,
+            layout=self.layout,
+            global_params=shared.global_params,
+            global_buffers=shared.global_buffers,
+            previous_update=shared.previous_update if task.has_previous_update else None,
+            model=self.model,
+        )
+        return task.trainer.train(cohort, piece.state, context, shared.scratch if task.is_scratch else shared.rows)
+
+
+def pickled(message: object) -> bytes:
+    """A message between a process and its own forks.
+
+    Raises: ConfigError if it cannot be written, such as a class made inside a function.
+    """
+    try:
+        return pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"What workers are to do cannot be sent to them: {error}. "
+            "Define its class at the top of a module, or set workers = 1."
+        ) from None
+
+
+def receive(connection: Connection) -> Any:
+    """The next message; EOFError or OSError if the other side is gone."""
+    return pickle.loads(connection.recv_bytes())  # noqa: S301 - written by our own fork
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process with its parent, so that it does not finish a long piece for nobody."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
