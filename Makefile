@@ -5,11 +5,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench clean .venv
+.PHONY: demo first-look test lint bench clean .venv
 .NOTPARALLEL:
 
 demo: .venv
 	$(BIN)/phalanx demo
+
+# Three runs on real data: unattacked, attacked, defended.
+first-look: .venv
+	$(BIN)/phalanx run experiments/first_look.toml --set aggregator.kind=mean --set adversary.when.kind=never
+	$(BIN)/phalanx run experiments/first_look.toml --set aggregator.kind=mean
+	$(BIN)/phalanx run experiments/first_look.toml
 
 # The tests run side by side: with more than one thread each they would fight over the cores.
 test: export OMP_NUM_THREADS := 1

@@ -1,10 +1,12 @@
-"""The README is true: each of its code blocks runs as a reader would run it, in an empty folder, in this order:
+"""The README is true: its code blocks run as a reader would run them, in an empty folder, from top to bottom.
 
-1. toml blocks are read: with `# pyproject.toml` as its first line a block is a packaging file, which has to parse; any other is
-   an experiment, which has to validate. A first line `# name.toml` also writes the block to that file.
-2. python blocks run as one script, each on its own lines of the README, so that a traceback points there.
-3. bash lines that begin with `phalanx ` run through the installed command. Lines with make, git, pip, python and cd are what
-   `.ci/run` itself does or what a reader's own machine decides; any other line is an error, so that nothing is left out unseen.
+- toml: with `# pyproject.toml` as its first line a block is a packaging file, which has to parse; any other is an experiment,
+  which has to validate. A first line `# name.toml` also writes the block to that file, before anything runs.
+- python: all blocks share one namespace.
+- bash: lines that begin with `phalanx ` run. Lines with make, git, pip, python and cd are what `.ci/run` itself does or what a
+  reader's own machine decides; any other line is an error, so that nothing is left out unseen.
+
+The document becomes one script whose lines are the document's lines, so that a traceback points into the README.
 """
 
 import os
@@ -56,15 +58,28 @@ def blocks(text: str) -> list[Block]:
 
 
 def run(text: str, folder: Path) -> None:
-    """Run all blocks of a document in an empty folder; the first one that fails raises, with its line."""
+    """Run all blocks of a document in an empty folder.
+
+    Raises: whatever a toml block is refused with; RuntimeError with the traceback and output of what failed.
+    """
     found = blocks(text)
     for block in found:
         if block.language == "toml":
             read_toml(block, folder)
-    run_python([block for block in found if block.language == "python"], folder)
-    for block in found:
-        if block.language in ("bash", "sh", "console", "shell"):
-            run_commands(block, folder)
+    (folder / "README.py").write_text(script(found), encoding="utf-8")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "README.py"],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=500,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"the blocks failed with exit code {done.returncode}:\n{done.stdout[-8000:]}")
 
 
 def read_toml(block: Block, folder: Path) -> None:
@@ -75,37 +90,30 @@ def read_toml(block: Block, folder: Path) -> None:
         phalanx.Experiment.from_table(table)
 
 
-def run_python(found: list[Block], folder: Path) -> None:
-    lines = [""] * max((block.line + block.code.count("\n") for block in found), default=0)
+def script(found: list[Block]) -> str:
+    """All python blocks and `phalanx` commands as one Python script, each line where it stands in the document."""
+    lines: dict[int, str] = {}
     for block in found:
-        code = block.code.split("\n")
-        lines[block.line - 1 : block.line - 1 + len(code)] = code
-    script = folder / "README.py"
-    script.write_text("\n".join(lines), encoding="utf-8")
-    finish([sys.executable, script.name], folder, "the python blocks")
+        if block.language == "python":
+            lines |= dict(enumerate(block.code.split("\n"), start=block.line))
+        elif block.language in ("bash", "sh", "console", "shell"):
+            lines |= commands(block)
+    return "\n".join(lines.get(number, "") for number in range(1, max(lines, default=0) + 1))
 
 
-def run_commands(block: Block, folder: Path) -> None:
-    for number, line in enumerate(block.code.replace("\\\n", " ").splitlines(), start=block.line):
-        words = shlex.split(line.removeprefix("$ "), comments=True)
+def commands(block: Block) -> dict[int, str]:
+    """The block's `phalanx` commands as Python statements, by their line in the document."""
+    found, waiting = dict[int, str](), ""
+    for number, line in enumerate(block.code.split("\n"), start=block.line):
+        waiting += line.removeprefix("$ ").removesuffix("\\")
+        if line.endswith("\\"):
+            continue
+        words, waiting = shlex.split(waiting, comments=True), ""
         if words and words[0] == "phalanx":
-            finish([str(Path(sys.executable).with_name("phalanx")), *words[1:]], folder, f"line {number}: {line}")
+            found[number] = f"__import__('subprocess').run({words!r}, check=True)"
         elif words and words[0] not in NOT_RUN_HERE:
             raise ValueError(f"line {number}: nobody runs {line!r}; begin it with phalanx or one of {', '.join(NOT_RUN_HERE)}")
-
-
-def finish(command: list[str], folder: Path, what: str) -> None:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{what} failed with exit code {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return found
 
 
 def test_the_blocks_of_the_readme_run(tmp_path):
@@ -184,15 +192,25 @@ def test_a_packaging_file_is_no_experiment(tmp_path):
     assert (tmp_path / "pyproject.toml").exists()
 
 
-def test_only_phalanx_commands_run_and_in_order(tmp_path, monkeypatch):
-    ran = []
-    monkeypatch.setattr(sys.modules[__name__], "finish", lambda command, folder, what: ran.append(command[1:]))
-    run("```bash\nmake demo   # first\n$ phalanx run a.toml \\\n  --set a.b=1\n\nphalanx list 'x y'\n```", tmp_path)
-    assert ran == [["README.py"], ["run", "a.toml", "--set", "a.b=1"], ["list", "x y"]]
+def test_only_phalanx_commands_run_each_on_its_line():
+    text = "```bash\nmake demo   # first\n$ phalanx run a.toml \\\n  --set a.b=1\n\nphalanx list 'x y'  # all\n```"
+    lines = script(blocks(text)).split("\n")
+    assert [number for number, line in enumerate(lines, start=1) if line] == [4, 6]
+    assert "['phalanx', 'run', 'a.toml', '--set', 'a.b=1']" in lines[3]
+    assert "['phalanx', 'list', 'x y']" in lines[5]
 
 
-def test_a_command_that_fails_fails(tmp_path):
-    with pytest.raises(RuntimeError, match=r"(?s)^line 2: phalanx no-such-command failed with exit code"):
+def test_blocks_run_from_top_to_bottom(tmp_path):
+    (tmp_path / "phalanx").write_text("#!/bin/sh\necho $1 >> log\n")
+    (tmp_path / "phalanx").chmod(0o755)
+    call = "import os\nos.environ['PATH'] = os.getcwd() + ':' + os.environ['PATH']\nopen('log', 'a').write('python\\n')"
+    again = "open('log', 'a').write('python again\\n')"
+    run(f"```python\n{call}\n```\n```bash\nphalanx one\nphalanx two\n```\n```python\n{again}\n```", tmp_path)
+    assert (tmp_path / "log").read_text().splitlines() == ["python", "one", "two", "python again"]
+
+
+def test_a_command_that_fails_fails_with_its_line(tmp_path):
+    with pytest.raises(RuntimeError, match=r'(?s)README\.py", line 2.*phalanx.*no-such-command'):
         run("```bash\nphalanx no-such-command\n```", tmp_path)
 
 
