@@ -115,3 +115,40 @@ def test_clean_rows_are_trained_only_on_demand():
 def test_a_cohort_is_as_long_as_its_clients():
     samples = Samples(images(), torch.arange(4), 4)
     assert len(Cohort((3, 5), (0, 1), samples, (torch.tensor([0]), torch.tensor([1, 2])))) == 2
+
+
+@given(st.integers(1, 6), st.integers(0, 1000))
+def test_mixed_rows_are_the_product_they_stand_for(n, seed):
+    generator = rng.generator(seed, "test")
+    matrix, weights = torch.randn(n, 5, generator=generator), torch.rand(n, generator=generator, dtype=torch.float64)
+    mixing = torch.rand(n, n, generator=generator, dtype=torch.float64)
+    mixing /= mixing.sum(dim=1, keepdim=True)
+    mixed, plain = Updates.of(matrix).mixed(mixing), Updates.of(mixing.float() @ matrix)
+    torch.testing.assert_close(mixed.matrix, plain.matrix)
+    torch.testing.assert_close(mixed.columns(slice(1, 3)), plain.matrix[:, 1:3])
+    torch.testing.assert_close(mixed.weighted_sum(weights), plain.weighted_sum(weights), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(mixed.squared_distances, plain.squared_distances, rtol=1e-4, atol=1e-5)
+    assert len(mixed) == n
+
+
+def test_a_weighted_sum_is_that_of_the_definition():
+    updates = Updates.of(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
+    assert updates.weighted_sum(torch.tensor([0.5, 2.0], dtype=torch.float64)).tolist() == [6.5, 11.0]
+
+
+def test_rows_rank_by_content_and_equal_rows_share_a_place():
+    updates = Updates.of(torch.tensor([[2.0, 0.0], [1.0, 9.0], [2.0, 0.0], [1.0, 3.0]]))
+    assert updates.content_rank.tolist() == [2, 1, 2, 0]
+
+
+@given(st.permutations(range(5)))
+def test_the_rank_of_a_row_does_not_depend_on_its_place(order):
+    matrix = torch.tensor([[2.0, 0.0], [1.0, 9.0], [2.0, 0.0], [1.0, 3.0], [-1.0, 4.0]])
+    assert torch.equal(Updates.of(matrix[list(order)]).content_rank, Updates.of(matrix).content_rank[list(order)])
+
+
+def test_other_rows_of_the_same_clients_keep_ids_weights_and_buffers():
+    updates = Updates(torch.zeros(2, 3), torch.ones(2, 1), torch.tensor([4, 9]), torch.tensor([1.0, 3.0]))
+    other = updates.replaced(torch.ones(2, 3))
+    assert (other.ids.tolist(), other.weights.tolist(), other.buffers.tolist()) == ([4, 9], [1, 3], [[1], [1]])
+    assert updates.matrix.sum() == 0
