@@ -1,0 +1,59 @@
+"""`RootSet`: the few trusted samples that a server holds itself, as FLTrust and SkyMask need them."""
+
+from dataclasses import KW_ONLY
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeInt
+from torch import Tensor
+
+from phalanx.core.component import Component
+from phalanx.core.errors import DataError
+
+
+class RootSet(Component):
+    """How many samples the server takes out of the clients' pool, and of which classes.
+
+    Without `share`, a uniform sample of the pool. With it, the class `favoured_class` gets `int(size · share)` of the samples
+    and the other classes the rest evenly, as SkyMask draws them (`share=0.1`, `favoured_class=1`; with ten classes no bias).
+
+    >>> labels = torch.arange(100) % 4
+    >>> labels[RootSet(10, share=0.7).draw(labels, 4, torch.Generator())].bincount()
+    tensor([1, 7, 1, 1])
+    """
+
+    size: NonNegativeInt = 0
+    _: KW_ONLY
+    favoured_class: NonNegativeInt = 1
+    share: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    def draw(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Positions `[size]` in `labels` `[N]`, ascending.
+
+        Raises: DataError if the pool has too few samples, or too few of a class.
+        """
+        if self.size > len(labels):
+            raise DataError(f"A root set of {self.size} needs as many training samples; got {len(labels)}. Lower root.size.")
+        shuffled = torch.randperm(len(labels), generator=generator)
+        if self.share is None:
+            return shuffled[: self.size].sort().values
+        by_class = labels[shuffled]
+        wanted = enumerate(self._counts(self.share, num_classes))
+        chosen = [_first(shuffled[by_class == label], count, label) for label, count in wanted]
+        return torch.cat(chosen).sort().values
+
+    def _counts(self, share: float, num_classes: int) -> list[int]:
+        if self.favoured_class >= num_classes:
+            raise DataError(
+                f"root.favoured_class must be below the number of classes; got {self.favoured_class} of {num_classes}."
+            )
+        favoured = int(self.size * share)
+        each, left = divmod(self.size - favoured, num_classes - 1)
+        counts = [each + (place < left) for place in range(num_classes - 1)]
+        return [*counts[: self.favoured_class], favoured, *counts[self.favoured_class :]]
+
+
+def _first(positions: Tensor, count: int, label: int) -> Tensor:
+    if len(positions) < count:
+        raise DataError(f"The root set needs {count} samples of class {label}; got {len(positions)}. Lower root.size.")
+    return positions[:count]

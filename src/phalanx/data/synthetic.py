@@ -1,0 +1,41 @@
+"""Synthetic: Gaussian clouds of any size and number, for tests, benchmarks and the first try of a new method."""
+
+from dataclasses import KW_ONLY
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from phalanx.core import rng
+from phalanx.core.families import Dataset
+from phalanx.core.types import DataSplit, Samples
+
+
+class Synthetic(Dataset):
+    """One Gaussian cloud a class: `x = separation · m_y + N(0, I)` with fixed class means `m_c ~ N(0, I)`.
+
+    `num_samples` are for training; a fifth more (at least one a class) for the test. The classes are equally large up to one
+    sample. Two class means are about `separation · sqrt(2 num_features)` apart. Linear: of no use where depth matters.
+
+    >>> Synthetic(num_samples=6, num_features=2, num_classes=3).load().train.labels.bincount()
+    tensor([2, 2, 2])
+    """
+
+    num_samples: PositiveInt = 1000
+    _: KW_ONLY
+    num_features: PositiveInt = 20
+    num_classes: Annotated[int, Field(ge=2)] = 10
+    separation: PositiveFloat = 1.0
+    seed: NonNegativeInt = 0
+
+    def load(self) -> DataSplit:
+        means = torch.randn(self.num_classes, self.num_features, generator=rng.generator(self.seed, "synthetic means"))
+        train = self._draw("synthetic train", self.num_samples, means)
+        test = self._draw("synthetic test", max(self.num_samples // 5, self.num_classes), means)
+        return DataSplit(self.kind, train, test)
+
+    def _draw(self, purpose: str, count: int, means: torch.Tensor) -> Samples:
+        generator = rng.generator(self.seed, purpose)
+        labels = torch.randperm(count, generator=generator) % self.num_classes
+        noise = torch.randn(count, self.num_features, generator=generator)
+        return Samples(noise.add_(means[labels], alpha=self.separation), labels, self.num_classes)
