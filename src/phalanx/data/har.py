@@ -54,7 +54,7 @@ class HARPerSubject(Dataset):
         paths = _paths()
         features, subjects, labels = (torch.cat(parts) for parts in zip(*map(read_table, paths), strict=True))
         is_test = torch.zeros(len(labels), dtype=torch.bool)
-        for subject in subjects.unique().tolist():
+        for subject in subjects.bincount().nonzero().flatten().tolist():
             own = (subjects == subject).nonzero().squeeze(1)
             shuffled = torch.randperm(len(own), generator=rng.generator(self.seed, "har test samples", client=subject))
             is_test[own[shuffled[: int(len(own) * self.test_share)]]] = True

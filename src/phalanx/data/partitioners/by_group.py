@@ -17,5 +17,5 @@ class ByGroup(Partitioner):
     def split(self, labels: Tensor, groups: Tensor | None, generator: torch.Generator) -> list[Tensor]:
         if groups is None:
             raise DataError("ByGroup needs a data set with groups, such as har; this one has none. Use another partition.")
-        _, counts = groups.unique(return_counts=True)
-        return list(torch.argsort(groups, stable=True).split(counts.tolist()))
+        _, counts = torch.unique(groups, return_counts=True)
+        return list(torch.split(torch.argsort(groups, stable=True), counts.tolist()))

@@ -33,7 +33,7 @@ class ClientDirichlet(Partitioner):
 
     def split(self, labels: Tensor, groups: Tensor | None, generator: torch.Generator) -> list[Tensor]:
         enough(len(labels), self.num_clients, self.min_samples, "ClientDirichlet")
-        _, classes, remaining = labels.unique(return_inverse=True, return_counts=True)
+        _, classes, remaining = torch.unique(labels, return_inverse=True, return_counts=True)
         concentration = self.alpha * len(remaining) * remaining.double() / len(labels)
         proportions = dirichlet(concentration, self.num_clients, generator)
         sizes = [len(part) for part in torch.empty(len(labels)).tensor_split(self.num_clients)]
@@ -45,7 +45,7 @@ class ClientDirichlet(Partitioner):
         shuffled = torch.randperm(len(labels), generator=generator)
         by_class = shuffled[torch.argsort(classes[shuffled], stable=True)]
         owners = torch.arange(self.num_clients).repeat(counts.shape[1]).repeat_interleave(counts.T.flatten())
-        return list(by_class[torch.argsort(owners, stable=True)].split(sizes))
+        return list(torch.split(by_class[torch.argsort(owners, stable=True)], sizes))
 
 
 def _fill(size: int, proportions: Tensor, available: Tensor, generator: torch.Generator) -> Tensor:

@@ -46,7 +46,7 @@ class Dirichlet(Partitioner):
         owner = torch.empty_like(shuffled)
         concentration = torch.full((self.num_clients,), self.alpha, dtype=torch.float64)
         sizes = torch.zeros(self.num_clients, dtype=torch.int64)
-        for label in labels.unique():
+        for label in torch.unique(labels):
             members = shuffled[labels[shuffled] == label]
             proportions = dirichlet(concentration, 1, generator)[0]
             if self.balance:
@@ -57,7 +57,7 @@ class Dirichlet(Partitioner):
             owner[members] = torch.arange(self.num_clients).repeat_interleave(counts)
             sizes += counts
         by_owner = shuffled[torch.argsort(owner[shuffled], stable=True)]
-        return list(by_owner.split(sizes.tolist()))
+        return list(torch.split(by_owner, sizes.tolist()))
 
 
 def _among(allowed: Tensor, proportions: Tensor) -> Tensor:

@@ -31,6 +31,6 @@ class FromFile(Partitioner):
             raise DataError(f"{self.path} must name a client or more, and no position twice.")
         if dealt and not 0 <= min(dealt) <= max(dealt) < len(labels):
             raise DataError(
-                f"{self.path} must name positions in [0, {len(labels)}), the training samples; got {min(dealt)}..{max(dealt)}."
+                f"{self.path} must name positions in [0, {len(labels)}), the training set; got {min(dealt)} to {max(dealt)}."
             )
         return [torch.tensor(client, dtype=torch.int64) for client in positions]

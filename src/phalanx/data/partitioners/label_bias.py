@@ -57,4 +57,4 @@ class LabelBias(Partitioner):
         place = torch.rand(count, generator=generator, dtype=torch.float64) * starts.diff()[group]
         owner = starts[group] + place.long()
         sizes = owner.bincount(minlength=n).tolist()
-        return list(torch.argsort(owner, stable=True).split(sizes))
+        return list(torch.split(torch.argsort(owner, stable=True), sizes))

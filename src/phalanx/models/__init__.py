@@ -1,0 +1,12 @@
+"""Architectures: recipes of plain torch modules. Any module of a user's own works as well."""
+
+from phalanx.models.cnn import CNN
+from phalanx.models.convnet8 import ConvNet8
+from phalanx.models.flip_cnn import FlipCNN
+from phalanx.models.logistic_regression import LogisticRegression
+from phalanx.models.mlp import MLP
+from phalanx.models.resnet18 import ResNet18
+from phalanx.models.resnet20 import ResNet20
+from phalanx.models.skymask_cnn import SkyMaskCNN
+
+__all__ = ["CNN", "MLP", "ConvNet8", "FlipCNN", "LogisticRegression", "ResNet18", "ResNet20", "SkyMaskCNN"]
