@@ -79,3 +79,5 @@ def _cases(fewest: int) -> Iterator[tuple[str, Tensor]]:
     yield "equidistant", torch.eye(fewest + 3)
     yield "nearly equal", normal(1, 6) + 1e-3 * normal(fewest + 4, 6)
     yield "differently long", normal(fewest + 5, 6) * torch.logspace(-2, 2, fewest + 5)[:, None]
+    lengths = torch.logspace(0, 3, fewest + 5)
+    yield "constant in a column", torch.stack([torch.ones_like(lengths), lengths], dim=1)

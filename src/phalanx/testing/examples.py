@@ -42,16 +42,13 @@ _CLIPS = {
     "translation": "norms change with the origin",
     "mean_without_byzantine": "long rows are clipped whoever sent them",
     "convex_hull": "clipped weights sum to less than 1",
+    "coordinate_range": "clipping moves towards the origin, out of the rows' range",
 }
 _CLIPS_TO_A_FIXED_NORM = _CLIPS | {
     "scale": "the bound on norms is fixed",
     "identical_rows": "a common row above the bound is clipped too",
-    "coordinate_range": "clipping moves towards the origin, out of the rows' range",
 }
-_ADDS_NOISE = {
-    "identical_rows": "noise is added",
-    "coordinate_range": "noise is added",
-}
+_ADDS_NOISE = {"identical_rows": "noise is added"}
 
 AGGREGATORS: tuple[AggregatorExample, ...] = (
     AggregatorExample(Mean()),

@@ -1,0 +1,60 @@
+"""Agreement with ByzFL on float64 rows, where its conventions are ours (its Krum counts one neighbour more)."""
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from phalanx.aggregators import ClipNorm, Mean, Median, MultiKrum, NearestNeighborMixing, TrimmedMean
+from phalanx.core.types import RoundContext, Updates
+
+
+@pytest.fixture(scope="module")
+def byzfl() -> ModuleType:
+    """ByzFL's aggregators alone: its package imports torchvision, which they do not need."""
+    found = importlib.util.find_spec("byzfl")
+    if found is None or found.origin is None:
+        pytest.skip("ByzFL is not installed: pip install --no-deps byzfl")
+    package = types.ModuleType("byzfl")
+    package.__path__ = [str(Path(found.origin).parent)]
+    sys.modules["byzfl"] = package
+    return pytest.importorskip("byzfl.aggregators")
+
+
+@pytest.fixture(params=[(9, 2, 30), (20, 4, 7), (15, 0, 11)], ids=str)
+def case(request: pytest.FixtureRequest) -> tuple[Tensor, int]:
+    n, f, d = request.param
+    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(n)), f
+
+
+def same(ours: Tensor, theirs: Tensor) -> None:
+    """ByzFL gives float32 for float64 rows."""
+    torch.testing.assert_close(ours.float(), theirs.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_mean_median_and_trimmed_mean_are_byzfls(byzfl: ModuleType, case: tuple[Tensor, int]) -> None:
+    rows, f = case
+    same(Mean()(rows), byzfl.Average()(rows))
+    same(TrimmedMean(num_byzantine=f)(rows), byzfl.TrMean(f)(rows))
+    if len(rows) % 2:  # for an even number torch's median, which ByzFL takes, is the lower of the two middle values
+        same(Median()(rows), byzfl.Median()(rows))
+
+
+def test_mixing_and_clipping_are_byzfls(byzfl: ModuleType, case: tuple[Tensor, int]) -> None:
+    rows, f = case
+    context = RoundContext.for_matrix(rows)
+    mixed, _ = NearestNeighborMixing(num_byzantine=f).transform(Updates.of(rows), context)
+    same(mixed.matrix, byzfl.NNM(f)(rows.clone()))
+    clipped, _ = ClipNorm(max_norm=2.0).transform(Updates.of(rows), context)
+    same(clipped.matrix, byzfl.Clipping(2.0)(rows.clone()))
+
+
+def test_multi_krum_is_byzfls_where_attackers_are_far(byzfl: ModuleType, case: tuple[Tensor, int]) -> None:
+    rows, f = case
+    rows[:f] += 100
+    same(MultiKrum(num_byzantine=f)(rows), byzfl.MultiKrum(f)(rows))
