@@ -1,0 +1,227 @@
+"""What holds for every architecture: shapes, gradients, the generator alone decides, torch's own statistics."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from phalanx.core.component import members
+from phalanx.core.errors import ConfigError
+from phalanx.core.families import Architecture
+from phalanx.core.params import Layout
+from phalanx.models import CNN, MLP, ConvNet8, FlipCNN, LogisticRegression, ResNet18, ResNet20, SkyMaskCNN
+
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+CASES = [
+    (LogisticRegression(), GREY),
+    (LogisticRegression(), (561,)),
+    (MLP(hidden=(16, 8)), (7,)),
+    (CNN(), (1, 8, 8)),
+    (CNN(), COLOUR),
+    (SkyMaskCNN(), GREY),
+    (FlipCNN(), GREY),
+    (ConvNet8(width=8), COLOUR),
+    (ResNet20(), COLOUR),
+    (ResNet18(width=16), COLOUR),
+    (ResNet18("group", width=16), COLOUR),
+]
+each_case = pytest.mark.parametrize("architecture, shape", CASES, ids=lambda value: str(value))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def trainable(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def conv(narrow: int, wide: int, size: int, *, bias: bool = True) -> int:
+    return narrow * wide * size**2 + wide * bias
+
+
+def linear(narrow: int, wide: int) -> int:
+    return (narrow + 1) * wide
+
+
+def block(narrow: int, wide: int) -> int:
+    shortcut = 0 if narrow == wide else conv(narrow, wide, 1, bias=False) + 2 * wide
+    return conv(narrow, wide, 3, bias=False) + conv(wide, wide, 3, bias=False) + 4 * wide + shortcut
+
+
+def resnet18(width: int) -> int:
+    w = width
+    stages = [(w, w), (w, w), (w, 2 * w), (2 * w, 2 * w), (2 * w, 4 * w), (4 * w, 4 * w), (4 * w, 8 * w), (8 * w, 8 * w)]
+    return conv(3, w, 3, bias=False) + 2 * w + sum(block(*stage) for stage in stages) + linear(8 * w, 10)
+
+
+def convnet8(w: int) -> int:
+    widths = [3, w, 2 * w, 2 * w, 4 * w, 4 * w, 4 * w, 4 * w, 4 * w]
+    return sum(conv(a, b, 3) + 2 * b for a, b in pairwise(widths)) + linear(4 * w * 9, 10)
+
+
+@pytest.mark.parametrize(
+    "architecture, shape, classes, by_hand, published",
+    [
+        (LogisticRegression(), (561,), 6, linear(561, 6), 3_372),
+        (LogisticRegression(), GREY, 10, linear(784, 10), 7_850),
+        (MLP(), GREY, 10, linear(784, 200) + linear(200, 10), 159_010),
+        (MLP(hidden=()), GREY, 10, linear(784, 10), 7_850),
+        (CNN(), GREY, 10, conv(1, 16, 5) + conv(16, 32, 5) + linear(32 * 49, 64) + linear(64, 10), 114_314),
+        (SkyMaskCNN(), GREY, 10, conv(1, 30, 3) + conv(30, 50, 3) + linear(1250, 100) + linear(100, 10), 139_960),
+        (FlipCNN(), GREY, 10, conv(1, 20, 5) + conv(20, 50, 5) + linear(800, 500) + linear(500, 10), 431_080),
+        (ConvNet8(), COLOUR, 10, convnet8(64), 2_904_970),
+        (
+            ResNet20(),
+            COLOUR,
+            10,
+            conv(3, 16, 3, bias=False)
+            + 32
+            + 3 * block(16, 16)
+            + block(16, 32)
+            + 2 * block(32, 32)
+            + block(32, 64)
+            + 2 * block(64, 64)
+            + linear(64, 10),
+            272_474,
+        ),
+        (ResNet18(), COLOUR, 10, resnet18(64), 11_173_962),
+        (ResNet18("group"), COLOUR, 10, resnet18(64), 11_173_962),
+        (ResNet18(width=32), COLOUR, 10, resnet18(32), 2_797_610),
+    ],
+    ids=lambda value: str(value),
+)
+def test_the_number_of_parameters_is_the_one_worked_out_by_hand(architecture, shape, classes, by_hand, published):
+    assert trainable(architecture.build(shape, classes, seeded())) == by_hand == published
+
+
+def test_every_architecture_of_the_family_is_tested_here():
+    assert {architecture.kind for architecture, _ in CASES} == {
+        kind for kind, member in members(Architecture).items() if member.__module__.startswith("phalanx.models")
+    }
+
+
+@each_case
+def test_a_batch_becomes_finite_logits(architecture, shape):
+    logits = architecture.build(shape, 5, seeded())(torch.rand(3, *shape, generator=seeded()))
+    assert logits.shape == (3, 5)
+    assert logits.isfinite().all()
+
+
+@each_case
+def test_the_gradient_reaches_every_parameter(architecture, shape):
+    module = architecture.build(shape, 5, seeded())
+    images = torch.rand(8, *shape, generator=seeded())
+    nn.functional.cross_entropy(module(images), torch.arange(8) % 5).backward()
+    unreached = [name for name, value in module.named_parameters() if value.grad is None or not value.grad.any()]
+    assert unreached == []
+
+
+@each_case
+def test_the_generator_alone_decides_the_weights(architecture, shape, untouched_rng):
+    first, again, other = (
+        torch.cat([value.detach().flatten() for value in architecture.build(shape, 5, seeded(seed)).parameters()])
+        for seed in (1, 1, 2)
+    )
+    assert first.numpy().tobytes() == again.numpy().tobytes()
+    assert not torch.equal(first, other)
+
+
+@each_case
+def test_weights_and_buffers_have_the_statistics_of_torchs_own_initialisation(architecture, shape):
+    """torch's own `reset_parameters`, on its own stream, is the independent implementation."""
+    ours = architecture.build(shape, 10, seeded())
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        theirs = architecture.build(shape, 10, seeded(9))
+        for part in theirs.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    for (name, mine), (_, other) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
+        if mine.numel() < 1000:
+            continue
+        bound = float(other.abs().max())
+        assert mine.abs().max() == pytest.approx(bound, rel=0.03), name
+        # Five standard errors of the mean and of the variance of a uniform variable.
+        assert abs(float(mine.mean())) <= 5 * bound / math.sqrt(3 * mine.numel()), name
+        assert float(mine.var()) == pytest.approx(float(other.var()), rel=10 * math.sqrt(0.8 / mine.numel())), name
+    small = {name: value for name, value in ours.state_dict().items() if value.numel() < 1000}
+    for part_name, part in ours.named_modules():
+        if isinstance(part, nn.BatchNorm2d | nn.GroupNorm):
+            assert small[f"{part_name}.weight"].eq(1).all()
+            assert small[f"{part_name}.bias"].eq(0).all()
+        if isinstance(part, nn.BatchNorm2d):
+            assert small[f"{part_name}.running_mean"].eq(0).all()
+            assert small[f"{part_name}.running_var"].eq(1).all()
+            assert small[f"{part_name}.num_batches_tracked"] == 0
+
+
+@each_case
+def test_a_build_is_in_training_mode_on_the_cpu_in_float32(architecture, shape):
+    module = architecture.build(shape, 5, seeded())
+    assert module.training
+    assert {(value.device.type, value.dtype) for value in module.parameters()} == {("cpu", torch.float32)}
+    assert Layout.of(module).d == trainable(module)
+
+
+@pytest.mark.parametrize(
+    "architecture, shape",
+    [
+        (CNN(), (561,)),
+        (CNN(), (1, 3, 8)),
+        (SkyMaskCNN(), (1, 8, 8)),
+        (SkyMaskCNN(), (1, 9, 28)),
+        (FlipCNN(), (1, 15, 28)),
+        (ConvNet8(), (3, 8, 32)),
+        (ResNet20(), (28, 28)),
+        (ResNet18(), (3, 7, 7)),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_shape_that_does_not_fit_is_a_config_error(architecture, shape):
+    with pytest.raises(ConfigError, match=rf"{type(architecture).__name__} needs images .* got samples of shape"):
+        architecture.build(shape, 10, seeded())
+
+
+@pytest.mark.parametrize(
+    "architecture, side", [(CNN(), 4), (SkyMaskCNN(), 10), (FlipCNN(), 16), (ConvNet8(width=2), 9), (ResNet20(), 8)]
+)
+def test_the_smallest_allowed_image_works(architecture, side):
+    assert architecture.build((1, side, side), 3, seeded())(torch.zeros(2, 1, side, side)).shape == (2, 3)
+
+
+def test_group_norm_wants_a_width_it_can_divide():
+    with pytest.raises(ConfigError, match="multiple of 16; got 24"):
+        ResNet18("group", width=24)
+
+
+def test_group_norm_has_no_statistics_to_average_and_batch_norm_has():
+    assert Layout.of(ResNet18("group", width=16).build(COLOUR, 10, seeded())).b == 0
+    assert Layout.of(ResNet18(width=16).build(COLOUR, 10, seeded())).b > 0
+
+
+@pytest.mark.parametrize("architecture, shape", [(CNN(), GREY), (SkyMaskCNN(), GREY), (FlipCNN(), GREY)])
+def test_pooling_before_relu_gives_the_papers_values(architecture, shape):
+    module = architecture.build(shape, 10, seeded()).eval()
+    papers = list(module)
+    for place in [place for place, part in enumerate(papers) if isinstance(part, nn.MaxPool2d)]:
+        papers[place : place + 2] = papers[place + 1], papers[place]
+    images = torch.randn(4, *shape, generator=seeded())
+    assert torch.equal(module(images), nn.Sequential(*papers)(images))
+
+
+@pytest.mark.parametrize("architecture", [CNN(), MLP(hidden=(32,))], ids=lambda value: value.kind)
+def test_a_model_learns_a_toy_task(architecture):
+    """Which half of the image is brighter; 30 plain SGD steps."""
+    images = torch.rand(64, 1, 8, 8, generator=seeded())
+    labels = torch.arange(64) % 2
+    images[labels == 1, :, :4] += 1
+    images[labels == 0, :, 4:] += 1
+    module = architecture.build((1, 8, 8), 2, seeded())
+    for _ in range(30):
+        loss = nn.functional.cross_entropy(module(images), labels)
+        for parameter, gradient in zip(module.parameters(), torch.autograd.grad(loss, list(module.parameters()))):
+            parameter.data -= 0.2 * gradient
+    assert (module(images).argmax(1) == labels).float().mean() > 0.95
