@@ -78,7 +78,10 @@ FAULTS: Mapping[str, tuple[str, Callable[[dict[str, Tensor], str, torch.Generato
     "a missing tensor": ("wrong size", lambda tensors, name, generator: {k: v for k, v in tensors.items() if k != name}),
     "an extra tensor": ("wrong size", lambda tensors, name, generator: {**tensors, "extra": torch.zeros(1)}),
     "an extra empty tensor": ("missing or extra tensor", lambda tensors, name, generator: {**tensors, "x": torch.zeros(0)}),
-    "a renamed tensor": ("missing or extra tensor", lambda tensors, name, generator: {**tensors, "x": tensors.pop(name)}),
+    "a renamed tensor": (
+        "missing or extra tensor",
+        lambda tensors, name, generator: {("x" if k == name else k): v for k, v in tensors.items()},
+    ),
     "transposed": ("wrong shape", _changed(lambda tensor: tensor.t().contiguous())),
     "flattened": ("wrong shape", _changed(torch.flatten)),
     "float64": ("wrong dtype", _changed(torch.Tensor.double)),

@@ -1,0 +1,19 @@
+"""All benchmarks in one run: each ratio of "what to demand", its bar, and reached or missed.
+
+python benchmarks/run.py [--quick]
+"""
+
+import argparse
+
+from ratios import show
+
+import aggregators
+import rounds
+import startup
+import training
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--quick", action="store_true")
+    quick = arguments.parse_args().quick
+    show([row for part in (training, aggregators, rounds, startup) for row in part.measure(quick)])

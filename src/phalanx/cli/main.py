@@ -1,0 +1,52 @@
+"""The `phalanx` command. Heavy imports happen inside the commands: `--help` answers without torch."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from phalanx.cli.commands import demo, list_components, resume, run
+from phalanx.core.errors import CapabilityError, ConfigError, DataError, PhalanxError, PreconditionError, Stopped
+
+app = typer.Typer(
+    help="Secure, robust and private federated learning for PyTorch.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo)
+app.command("run")(run)
+app.command("resume")(resume)
+app.command("list")(list_components)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Secure, robust and private federated learning for PyTorch."""
+    if show_version:
+        typer.echo(f"phalanx {version('phalanx')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line: every expected error is one sentence and an exit code (2: the input was wrong, 1: the rest)."""
+    try:
+        app()
+    except Stopped as stopped:
+        _fail(str(stopped), stopped.exit_code)
+    except (ConfigError, DataError, CapabilityError, PreconditionError) as error:
+        _fail(str(error), 2)
+    except PhalanxError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("Stopped.", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"phalanx: {message}", err=True)
+    sys.exit(code)

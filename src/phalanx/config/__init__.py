@@ -1,0 +1,6 @@
+"""Experiments as values and as TOML files."""
+
+from phalanx.config.experiment import Experiment
+from phalanx.config.settings import EvaluationSettings, RunSettings
+
+__all__ = ["EvaluationSettings", "Experiment", "RunSettings"]

@@ -1,0 +1,79 @@
+"""`Experiment`: everything that decides a run's result, as one frozen value that is also one TOML file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import tomli_w
+from pydantic import Field
+
+from phalanx.aggregators import Mean
+from phalanx.attacks import Adversary
+from phalanx.config.settings import EvaluationSettings, RunSettings
+from phalanx.core.component import Component
+from phalanx.core.errors import ConfigError
+from phalanx.core.families import (
+    Aggregator,
+    Architecture,
+    Dataset,
+    Participation,
+    Partitioner,
+    ServerOptimizer,
+    Trainer,
+)
+from phalanx.core.toml import override, read_toml
+from phalanx.data import IID, Digits, RootSet
+from phalanx.models import MLP
+from phalanx.server import AllClients, Screening, ServerSGD
+from phalanx.training import SGD
+
+
+class Experiment(Component):
+    """A federation, who attacks it and what defends it. Every section has a default; the default runs.
+
+    >>> from phalanx.aggregators import Krum
+    >>> Experiment(aggregator=Krum(num_byzantine=2)).aggregator
+    Krum(num_byzantine=2)
+    """
+
+    run: RunSettings = Field(default_factory=RunSettings)
+    data: Dataset = Field(default_factory=Digits)
+    root: RootSet = Field(default_factory=RootSet)
+    partition: Partitioner = Field(default_factory=IID)
+    participation: Participation = Field(default_factory=AllClients)
+    model: Architecture = Field(default_factory=MLP)
+    training: Trainer = Field(default_factory=lambda: SGD(lr=0.1, epochs=1))
+    server: ServerOptimizer = Field(default_factory=ServerSGD)
+    screening: Screening = Field(default_factory=Screening)
+    aggregator: Aggregator = Field(default_factory=Mean)
+    adversary: Adversary = Field(default_factory=Adversary)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Read a TOML file; `overrides` maps dotted paths to values, as `--set` does.
+
+        Raises: ConfigError naming the file, the path, the value and the nearest valid name.
+        """
+        table = read_toml(Path(path))
+        for dotted, value in (overrides or {}).items():
+            override(table, dotted, value)
+        try:
+            return cls.from_table(table)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    def to_toml(self) -> str:
+        """The complete experiment, defaults included, as TOML; loading it gives an equal experiment."""
+        return tomli_w.dumps(self.to_table())
+
+    def digest(self) -> str:
+        """A short name for everything that decides the result: the same experiment has the same digest.
+
+        What only decides how fast it comes (workers, device, checkpoints) is left out.
+        """
+        table = self.to_table()
+        table["run"] = {name: value for name, value in table["run"].items() if name in RunSettings.deciding}
+        return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:10]

@@ -1,0 +1,137 @@
+"""A run's folder: config, manifest, events, checkpoints, result. Nothing in it is ever half-written or silently replaced.
+
+config.toml      the complete experiment            events.jsonl     one JSON object an event
+manifest.json    versions, platform, data digests   checkpoint/      the newest two states
+result.json      written last                       model.safetensors  the final model
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from safetensors.torch import save as serialise
+from torch import nn
+
+from phalanx.config import Experiment
+from phalanx.core.errors import CheckpointError
+from phalanx.core.events import Event
+from phalanx.experiments.manifest import manifest
+from phalanx.simulation import FederationState, Simulation
+from phalanx.simulation.checkpoint import Checkpoint, newest, save, write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: two processes on one folder are not detected there
+    fcntl = None  # type: ignore[assignment]
+
+
+class RunFolder:
+    """An open run folder, locked against other processes. It is a sink: `emit` appends to events.jsonl.
+
+    Raises: CheckpointError if the folder holds another experiment, is in use, or cannot be written.
+    """
+
+    def __init__(self, path: Path, experiment: Experiment) -> None:
+        self.path = path
+        self.experiment = experiment
+        self.facts = {"experiment": experiment.digest()}
+
+    def __enter__(self) -> Self:
+        try:
+            (self.path / "checkpoint").mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise CheckpointError(f"The run folder {self.path} cannot be used: {error.strerror}.") from None
+        try:
+            if fcntl:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._claim()
+            self._events = self.events_path.open("ab")
+        except OSError as error:
+            self._lock.close()
+            taken = isinstance(error, BlockingIOError)
+            why = "another process is running it" if taken else f"it cannot be written: {error.strerror}"
+            raise CheckpointError(f"The run folder {self.path} cannot be used: {why}.") from None
+        except CheckpointError:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._events.close()
+        self._lock.close()
+
+    def _claim(self) -> None:
+        config = self.path / "config.toml"
+        if not config.exists():
+            write_atomically(config, self.experiment.to_toml().encode())
+        elif Experiment.load(config).digest() != self.experiment.digest():
+            raise CheckpointError(f"The run folder {self.path} holds another experiment; choose another with --out.")
+
+    @property
+    def events_path(self) -> Path:
+        """Where the events are."""
+        return self.path / "events.jsonl"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the result has been written."""
+        return (self.path / "result.json").exists()
+
+    def describe(self, simulation: Simulation) -> None:
+        """Write manifest.json, unless this is a resumed run."""
+        path = self.path / "manifest.json"
+        if not path.exists():
+            write_atomically(path, to_json(manifest(simulation)))
+
+    def emit(self, event: Event) -> None:
+        """Append an event."""
+        try:
+            self._events.write(json.dumps(event.as_dict(), allow_nan=False).encode() + b"\n")
+            self._events.flush()
+        except OSError as error:
+            raise CheckpointError(f"{self.events_path} cannot be written: {error.strerror}.") from None
+
+    def position(self) -> int:
+        """The length of events.jsonl, in bytes."""
+        return self._events.tell()
+
+    def save(self, state: FederationState, position: int) -> None:
+        """Write a checkpoint of `state`, whose events end at `position`."""
+        try:
+            os.fsync(self._events.fileno())
+        except OSError as error:
+            raise CheckpointError(f"{self.events_path} cannot be written: {error.strerror}.") from None
+        facts = {**self.facts, "events": str(position)}
+        save(self.path / "checkpoint", Checkpoint(state.round, state.tensors(), facts))
+
+    def restore(self) -> tuple[FederationState | None, list[str]]:
+        """The state to go on from (None: from the start), with a sentence for each damaged checkpoint; events are cut to it."""
+        checkpoint, remarks = newest(self.path / "checkpoint", self.facts)
+        position = int(checkpoint.facts["events"]) if checkpoint else 0
+        if self.events_path.stat().st_size < position:
+            raise CheckpointError(f"{self.events_path} is shorter than its checkpoint says; delete {self.path} to start again.")
+        self._events.truncate(position)
+        self._events.seek(position)
+        if checkpoint is None:
+            return None, remarks
+        return FederationState.from_tensors(checkpoint.round, checkpoint.tensors), remarks
+
+    def finish(self, module: nn.Module, result: Mapping[str, Any]) -> None:
+        """Write the final model, then the result."""
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+        write_atomically(self.path / "model.safetensors", serialise(tensors))
+        write_atomically(self.path / "result.json", to_json(result))
+
+    def read_events(self) -> Iterator[dict[str, Any]]:
+        """All events so far, in order."""
+        with self.events_path.open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+
+def to_json(value: Mapping[str, Any]) -> bytes:
+    """Readable JSON that is the same bytes for the same value."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"

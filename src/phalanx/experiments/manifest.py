@@ -1,0 +1,31 @@
+"""What a run was made with and of: enough to know later whether two runs can be compared."""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from phalanx.simulation import Simulation
+
+PACKAGES = ("phalanx", "torch", "numpy", "scikit-learn", "pydantic")
+
+
+def manifest(simulation: Simulation) -> dict[str, Any]:
+    """Versions, platform, device, data digests, and the sizes of model, data and clients."""
+    federation = simulation.federation
+    return {
+        "experiment": simulation.experiment.digest(),
+        "seed": simulation.experiment.run.seed,
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "platform": platform.platform(),
+        "device": str(simulation.device),
+        "parameters": simulation.layout.d,
+        "buffer_values": simulation.layout.b,
+        "data": {
+            "name": federation.name,
+            "train": len(federation.train),
+            "test": len(federation.test),
+            "root": len(federation.root) if federation.root else 0,
+            "checksums": dict(federation.checksums),
+        },
+        "client_samples": simulation.sample_counts.tolist(),
+    }

@@ -1,0 +1,233 @@
+"""`run`: an experiment from its config to its result. The command line does the same."""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from phalanx.config import Experiment
+from phalanx.core import rng
+from phalanx.core.errors import CheckpointError, ConfigError, Stopped
+from phalanx.core.events import Event, Sink
+from phalanx.core.params import flatten
+from phalanx.core.types import DataSplit
+from phalanx.data import Federation
+from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
+from phalanx.experiments.folder import RunFolder
+from phalanx.simulation import FederationState, Simulation
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run ended in.
+
+    `metrics`: one row per evaluation, ready for `pandas.DataFrame`. `model`: the final module, in eval mode. `summary`: what
+    result.json holds. `folder`: where it was written, or None.
+    """
+
+    experiment: Experiment
+    metrics: list[dict[str, Any]]
+    model: nn.Module
+    summary: dict[str, Any]
+    folder: Path | None = None
+
+
+def run(
+    experiment: Experiment,
+    *,
+    out: str | Path | None = None,
+    model: nn.Module | None = None,
+    data: DataSplit | None = None,
+    sinks: Sequence[Sink] = (),
+) -> RunResult:
+    """Run an experiment to its end.
+
+    Args:
+        experiment: what to run.
+        out: the run folder. An unfinished run in it goes on where its last checkpoint stands, a finished one is read back.
+            None keeps everything in memory, without checkpoints.
+        model: your own module, instead of `experiment.model`; its current weights are the initial ones. It is not changed.
+        data: your own samples, instead of `experiment.data`.
+        sinks: who else takes the events.
+
+    Raises: ConfigError, DataError, CapabilityError, PreconditionError before any work; CheckpointError if the folder cannot be
+        used; Stopped after Ctrl-C or SIGTERM, with everything up to the last finished round saved.
+    """
+    experiment = _record_custom(experiment, model, data)
+    with ExitStack() as stack:
+        folder = stack.enter_context(RunFolder(Path(out), experiment)) if out is not None else None
+        federation, module = _prepare(experiment, model, data)
+        if folder and folder.is_finished:
+            return _read_back(folder, module)
+        simulation = stack.enter_context(Simulation(experiment, federation, module))
+        history = _History()
+        listeners: list[Sink] = [history, *([folder] if folder else []), *sinks]
+        state = simulation.initial_state()
+        if folder:
+            state = _restore(folder, simulation, state, history, sinks)
+        state = _drive(simulation, state, folder, listeners)
+        module = simulation.load(state).eval()
+        summary = _summary(experiment, history.rows, module)
+        if folder:
+            folder.finish(module, summary)
+        return RunResult(experiment, history.rows, module, summary, folder.path if folder else None)
+
+
+def resume(path: str | Path, *, sinks: Sequence[Sink] = ()) -> RunResult:
+    """Go on with the run in a folder; a finished one is read back.
+
+    Raises: CheckpointError if there is no run.
+    """
+    config = Path(path) / "config.toml"
+    if not config.exists():
+        raise CheckpointError(f"{path} is not a run folder: it has no config.toml.")
+    return run(Experiment.load(config), out=path, sinks=sinks)
+
+
+class _History:
+    """The metrics table, built from events: one row per evaluation, with the numbers of the round before it."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._round: dict[str, Any] = {}
+
+    def emit(self, event: Event) -> None:
+        self.take(event.as_dict())
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "round":
+            self._round = {name: value for name, value in event.items() if isinstance(value, int | float) or value is None}
+        if event["event"] == "evaluation":
+            scores = {name: value for name, value in event.items() if name not in ("event", "seconds")}
+            self.rows.append(self._round | scores)
+
+
+def _record_custom(experiment: Experiment, model: nn.Module | None, data: DataSplit | None) -> Experiment:
+    """The experiment with a user's own model and data in it. Raises: ConfigError if it was made with others."""
+    given: dict[str, CustomModel | CustomData] = {}
+    if model is not None:
+        given["model"] = CustomModel(digest=model_digest(model))
+    if data is not None:
+        given["data"] = CustomData(digest=data_digest(data))
+    for name, custom in given.items():
+        asked = getattr(experiment, name)
+        if isinstance(asked, CustomModel | CustomData) and asked != custom:
+            raise ConfigError(
+                f"This experiment was made with another {name}: its digest is {asked.digest}, not {custom.digest}."
+            )
+    return replace(experiment, **given)  # type: ignore[arg-type]
+
+
+def _prepare(experiment: Experiment, model: nn.Module | None, data: DataSplit | None) -> tuple[Federation, nn.Module]:
+    seed = experiment.run.seed
+    split = experiment.data.load() if data is None else data
+    federation = Federation.build(split, experiment.partition, experiment.root, seed)
+    if model is not None:
+        return federation, deepcopy(model)
+    generator = rng.generator(seed, "model")
+    return federation, experiment.model.build(federation.input_shape, federation.num_classes, generator)
+
+
+def _restore(
+    folder: RunFolder, simulation: Simulation, fresh: FederationState, history: _History, sinks: Sequence[Sink]
+) -> FederationState:
+    folder.describe(simulation)
+    state, remarks = folder.restore()
+    for event in folder.read_events():
+        history.take(event)
+    if state is not None:
+        start = Event("resumed", state.round, {"remarks": list(remarks)})
+        for sink in sinks:
+            sink.emit(start)
+    return state.to(simulation.device) if state else fresh
+
+
+def _drive(
+    simulation: Simulation, state: FederationState, folder: RunFolder | None, listeners: Sequence[Sink]
+) -> FederationState:
+    """All rounds that are left. A stop signal saves the last finished round."""
+    run, every = simulation.experiment.run, simulation.experiment.evaluation.every
+    # State and events change hands in one assignment, so that a signal at any moment finds them in step.
+    done = (state, folder.position() if folder else 0)
+    saved = time.monotonic()
+    with _stop_signals():
+        try:
+            while done[0].round < run.rounds:
+                following, event = simulation.step(done[0])
+                last = following.round == run.rounds
+                events = [event]
+                if last or (every and following.round % every == 0):
+                    events.append(simulation.evaluate(following))
+                for event in events:
+                    for listener in listeners:
+                        listener.emit(event)
+                done = (following, folder.position() if folder else 0)
+                if folder and (last or time.monotonic() - saved >= run.checkpoint_seconds):
+                    folder.save(*done)
+                    saved = time.monotonic()
+        except _Signalled as stop:
+            if folder is None:
+                raise KeyboardInterrupt from None
+            folder.save(*done)
+            reached = f"Stopped after round {done[0].round} of {run.rounds}; nothing is lost."
+            raise Stopped(
+                f"{reached} Go on with: phalanx resume {folder.path}",
+                exit_code=128 + stop.number,
+            ) from None
+    return done[0]
+
+
+class _Signalled(BaseException):
+    """A signal asked the run to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Inside, the first Ctrl-C or SIGTERM raises `_Signalled`; further ones are ignored while the run is saved."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_IGN)
+        raise _Signalled(number)
+
+    before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _summary(experiment: Experiment, rows: list[dict[str, Any]], module: nn.Module) -> dict[str, Any]:
+    """What result.json says: the last row, and the digest of the model's bytes. No times: the same run gives the same file."""
+    params, buffers = flatten(module)
+    digest = hashlib.sha256(torch.cat([params, buffers]).cpu().numpy().tobytes()).hexdigest()
+    return {"experiment": experiment.digest(), "rounds": experiment.run.rounds, "final": rows[-1], "model_sha256": digest}
+
+
+def _read_back(folder: RunFolder, module: nn.Module) -> RunResult:
+    history = _History()
+    for event in folder.read_events():
+        history.take(event)
+    module.load_state_dict(load_file(folder.path / "model.safetensors"))
+    summary = json.loads((folder.path / "result.json").read_text(encoding="utf-8"))
+    return RunResult(folder.experiment, history.rows, module.eval(), summary, folder.path)

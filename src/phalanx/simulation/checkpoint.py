@@ -1,0 +1,109 @@
+"""Checkpoints that are whole or not there: written beside, flushed, checksummed, renamed; two are kept.
+
+A checkpoint is a safetensors file (tensors, and facts as its metadata) and a one-line JSON file with the digest of its bytes.
+Nothing in them can run code, and nothing that fails the digest is ever loaded.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from phalanx.core.errors import CheckpointError
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors and facts as they stood after `round` rounds."""
+
+    round: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, str]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`: whoever reads it, even after a crash, sees the old bytes or the new, never a part.
+
+    Raises: CheckpointError in one sentence (full disk, read-only folder …); nothing half-written stays behind.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint and forget all but the newest two, and any from a future that a crash undid."""
+    metadata = {**checkpoint.facts, "round": str(checkpoint.round)}
+    # Clones, because safetensors refuses tensors that share memory, and a state may hold one tensor twice.
+    data = serialise({name: tensor.detach().cpu().clone() for name, tensor in checkpoint.tensors.items()}, metadata)
+    path = folder / f"{checkpoint.round:09d}.safetensors"
+    write_atomically(path, data)
+    write_atomically(path.with_suffix(".json"), _seal(data))
+    rounds = sorted(int(file.stem) for file in folder.glob("*.safetensors"))
+    kept = [round for round in rounds if round <= checkpoint.round][-KEPT:]
+    for old in set(rounds) - set(kept):
+        for suffix in (".json", ".safetensors"):
+            (folder / f"{old:09d}{suffix}").unlink(missing_ok=True)
+
+
+def _seal(data: bytes) -> bytes:
+    return json.dumps({"sha256": hashlib.sha256(data).hexdigest()}).encode() + b"\n"
+
+
+def newest(folder: Path, facts: Mapping[str, str]) -> tuple[Checkpoint | None, list[str]]:
+    """The newest undamaged checkpoint that carries `facts`, and a sentence for each that was passed over.
+
+    None if there is no checkpoint at all.
+    Raises: CheckpointError if there are some and all are damaged.
+    """
+    remarks: list[str] = []
+    # Looked up by seal: a kill between the two writes leaves a file without one, which was never finished.
+    paths = sorted((path.with_suffix(".safetensors") for path in folder.glob("*.json")), reverse=True)
+    for path in paths:
+        try:
+            return _load(path, facts), remarks
+        except CheckpointError as error:
+            remarks.append(str(error))
+    if paths:
+        raise CheckpointError(" ".join(remarks) + " No other checkpoint is left; delete the run folder to start again.")
+    return None, remarks
+
+
+def _load(path: Path, facts: Mapping[str, str]) -> Checkpoint:
+    damaged = CheckpointError(f"The checkpoint {path.name} is damaged and was not loaded.")
+    try:
+        data = path.read_bytes()
+        if path.with_suffix(".json").read_bytes() != _seal(data):
+            raise damaged
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        found = Checkpoint(int(metadata.pop("round")), parse(data), metadata)
+    except (OSError, ValueError, KeyError, SafetensorError):
+        raise damaged from None
+    if found.round != int(path.stem) or any(found.facts.get(name) != value for name, value in facts.items()):
+        raise CheckpointError(f"The checkpoint {path.name} belongs to another run or round and was not loaded.")
+    return found

@@ -1,0 +1,146 @@
+"""The command as a user meets it: a process, its output and its exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+CONFIG = """
+[run]
+rounds = 5
+seed = 1
+[data]
+kind = "synthetic"
+num_samples = 200
+num_features = 6
+num_classes = 2
+[partition]
+kind = "iid"
+num_clients = 8
+[model]
+kind = "logistic_regression"
+[training]
+kind = "sgd"
+lr = 0.1
+epochs = 1
+[aggregator]
+kind = "krum"
+num_byzantine = 2
+"""
+
+
+def phalanx(*arguments: str, cwd=None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from phalanx.cli.main import main; main()", *arguments]
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "160"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_run_shows_progress_lines_a_table_and_the_folder(config, tmp_path):
+    done = phalanx("run", str(config), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "round 5/5  accuracy" in done.stdout
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("small-")
+    assert f"runs/{folder.name}" in done.stdout
+    assert json.loads((folder / "result.json").read_text())["rounds"] == 5
+
+    again = phalanx("run", str(config), cwd=tmp_path)
+    assert again.returncode == 0
+    assert "finished already" in again.stdout
+
+
+def test_set_and_out_make_another_run(config, tmp_path):
+    done = phalanx(
+        "run", str(config), "--set", "run.rounds=2", "--set", "aggregator.kind=mean", "--out", str(tmp_path / "mine")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "round 2/2" in done.stdout
+    assert 'kind = "mean"' in (tmp_path / "mine" / "config.toml").read_text()
+
+
+def test_a_typing_mistake_is_one_sentence_and_nothing_has_started(config, tmp_path):
+    config.write_text(CONFIG.replace("num_byzantine", "num_byzantin"))
+    done = phalanx("run", str(config), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert "aggregator.num_byzantin: unknown field; did you mean 'num_byzantine'?" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_killed_run_goes_on_with_run_or_resume(config, tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", "from phalanx.cli.main import main; main()", "run", str(config), "--out", str(folder)]
+    command += ["--set", "run.rounds=4000", "--set", "run.checkpoint_seconds=0.0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob("checkpoint/*.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, message = process.communicate()
+    assert process.returncode == 143
+    assert "nothing is lost. Go on with: phalanx resume" in message
+    stopped = max(int(path.stem) for path in folder.glob("checkpoint/*.json"))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while max(int(path.stem) for path in folder.glob("checkpoint/*.json")) == stopped:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, message = process.communicate()
+    assert process.returncode == 130
+    assert f"Going on after round {stopped} of 4000" in output
+
+
+def test_resume_of_no_run_is_one_sentence(tmp_path):
+    done = phalanx("resume", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"phalanx: {tmp_path} is not a run folder: it has no config.toml."
+
+
+def test_a_broken_file_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text("[run\n")
+    done = phalanx("run", str(tmp_path / "a.toml"))
+    assert done.returncode == 2
+    assert "is not valid TOML" in done.stderr
+    assert phalanx("run", str(tmp_path / "b.toml")).returncode == 2
+
+
+def test_list_names_every_family_and_its_members():
+    done = phalanx("list")
+    assert done.returncode == 0, done.stderr
+    for name in ("aggregator", "flame", "trimmed_mean", "min_max", "digits", "resnet20", "fed_adam"):
+        assert name in done.stdout
+
+
+def test_list_of_a_family_shows_fields_defaults_and_papers():
+    done = phalanx("list", "aggregator")
+    assert done.returncode == 0, done.stderr
+    assert "num_byzantine: " in done.stdout
+    assert "USENIX Security 2022" in done.stdout
+
+
+def test_list_of_an_unknown_family_names_the_nearest():
+    done = phalanx("list", "agregator")
+    assert done.returncode == 2
+    assert "did you mean 'aggregator'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, shown", [(("--help",), "Usage"), (("--version",), "phalanx 0."), (("run", "--help"), "Usage")]
+)
+def test_help_needs_no_torch(arguments, shown):
+    code = "import sys; from phalanx.cli.main import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout

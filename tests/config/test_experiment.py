@@ -1,0 +1,152 @@
+import tomllib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phalanx.aggregators import Flame, Krum
+from phalanx.config import Experiment, RunSettings
+from phalanx.core.errors import ConfigError
+from phalanx.core.toml import override
+from phalanx.data import Dirichlet
+
+FULL = Experiment(aggregator=Krum(2), partition=Dirichlet(num_clients=20, alpha=0.5))
+
+
+def test_every_default_is_there_and_the_file_comes_back_equal(tmp_path):
+    path = tmp_path / "e.toml"
+    path.write_text(FULL.to_toml())
+    assert Experiment.load(path) == FULL
+    assert set(tomllib.loads(FULL.to_toml())) == {
+        *("run", "data", "root", "partition", "participation", "model", "training"),
+        *("server", "screening", "aggregator", "adversary", "evaluation"),
+    }
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[agregator]\nkind='krum'", "agregator: unknown field; did you mean 'aggregator'?"),
+        ("[aggregator]\nkind='krumm'", "aggregator: kind = 'krumm' is unknown; did you mean 'krum'?"),
+        ("[aggregator]\nkind='krum'\nnum_byzantin=2", "aggregator.num_byzantin: unknown field; did you mean 'num_byzantine'?"),
+        ("[aggregator]\nkind='krum'", "aggregator.num_byzantine: this field is required."),
+        ("[aggregator]\nkind='krum'\nnum_byzantine=-1", "aggregator.num_byzantine: input should be greater than or equal to 0"),
+        ("[aggregator]\nkind='krum'\nnum_byzantine=1.5", "aggregator.num_byzantine: input should be a valid integer; got 1.5."),
+        ("[run]\nrounds=true", "run.rounds: input should be a valid integer; got True."),
+        ("[run]\ndevice='gpu'", "run.device: input should be 'auto', 'cpu' or 'cuda'; got 'gpu'."),
+        ("aggregator = 'krum'", "aggregator: expected a table with kind = one of the aggregator family; got 'krum'."),
+        ("[training]\nlr=0.1", "training: kind is missing. Allowed: "),
+        ("[training]\nkind='sgd'\nlr='0.1'", "training.lr: input should be a valid number; got '0.1'."),
+        ("[training]\nkind='sgd'\nlr=nan\nepochs=1", "training.lr: input should be a finite number; got nan."),
+        (
+            "[aggregator]\nkind='pipeline'\nstages=[{kind='clip_norm', max_norm=1.0}, {kind='krum', f=1}]",
+            "aggregator.stages.1.f: unknown field.",
+        ),
+        ("[run\n", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_config_names_path_value_and_nearest_name(tmp_path, text, message):
+    path = tmp_path / "e.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        Experiment.load(path)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+        Experiment.load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_no_text_is_one_sentence(tmp_path):
+    (tmp_path / "e.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not a text file in UTF-8"):
+        Experiment.load(tmp_path / "e.toml")
+
+
+def test_an_override_sets_one_value_and_a_new_kind_drops_the_old_fields(tmp_path):
+    path = tmp_path / "e.toml"
+    path.write_text(FULL.to_toml())
+    changed = Experiment.load(path, {"run.rounds": 7, "aggregator.kind": "flame"})
+    assert changed.run == RunSettings(rounds=7)
+    assert changed.aggregator == Flame()
+    assert Experiment.load(path, {"aggregator.kind": "krum"}).aggregator == Krum(2)
+
+
+@pytest.mark.parametrize("dotted", ["", "a.", ".a", "a..b"])
+def test_an_override_needs_a_path(dotted):
+    with pytest.raises(ConfigError, match="has the form section"):
+        override({}, dotted, 1)
+
+
+def test_an_override_does_not_walk_through_a_value():
+    with pytest.raises(ConfigError, match="run is a value, not a table"):
+        override({"run": 3}, "run.rounds", 1)
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.sampled_from(["kind", "rounds", "x"]), st.integers() | st.text(max_size=4), max_size=2),
+)
+
+
+def paths(table: dict, prefix: tuple = ()) -> list[tuple]:
+    found = []
+    for key, value in table.items():
+        found.append((*prefix, key))
+        if isinstance(value, dict):
+            found += paths(value, (*prefix, key))
+    return found
+
+
+def mutate(data: st.DataObject) -> dict:
+    """A valid config with one to three random changes: a value, a name, a removal, an extra field."""
+    table = tomllib.loads(FULL.to_toml())
+    for _ in range(data.draw(st.integers(1, 3))):
+        *parents, key = data.draw(st.sampled_from(paths(table)))
+        holder = table
+        for parent in parents:
+            holder = holder[parent]
+        match data.draw(st.sampled_from(["value", "rename", "remove", "extra"])):
+            case "value":
+                holder[key] = data.draw(VALUES)
+            case "rename":
+                holder[data.draw(st.text(max_size=6))] = holder.pop(key)
+            case "remove":
+                holder.pop(key)
+            case "extra":
+                holder[data.draw(st.text(max_size=6))] = data.draw(VALUES)
+    return table
+
+
+def check_mutation(data: st.DataObject) -> None:
+    table = mutate(data)
+    message = None
+    try:
+        experiment = Experiment.from_table(table)
+    except ConfigError as error:
+        message = str(error)
+    if message is None:
+        assert Experiment.from_table(tomllib.loads(experiment.to_toml())) == experiment
+    else:
+        assert message
+        assert not any(inside in message for inside in ("Traceback", "functools", "function-", "pydantic"))
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_a_mutated_config_is_refused_in_a_sentence_or_valid(data):
+    check_mutation(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000)
+@given(st.data())
+def test_a_thousand_mutated_configs_are_refused_in_a_sentence_or_valid(data):
+    check_mutation(data)

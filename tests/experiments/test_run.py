@@ -1,0 +1,300 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import phalanx
+from phalanx.aggregators import Flame, Krum, Mean, TrimmedMean
+from phalanx.attacks import Adversary, ALittleIsEnough, Backdoor, FirstClients, ModelReplacement, Patch
+from phalanx.config import EvaluationSettings, Experiment, RunSettings
+from phalanx.core.errors import CheckpointError, ConfigError, PreconditionError, Stopped
+from phalanx.core.params import flatten
+from phalanx.core.types import DataSplit, Samples
+from phalanx.data import IID, Synthetic
+from phalanx.experiments import resume, run
+from phalanx.models import MLP, LogisticRegression
+from phalanx.server import FedAdam, FixedSize
+from phalanx.training import SGD
+
+SMALL = Experiment(
+    run=RunSettings(rounds=6, seed=3, checkpoint_seconds=0.0),
+    data=Synthetic(num_samples=300, num_features=8, num_classes=3),
+    partition=IID(num_clients=10),
+    participation=FixedSize(8, dropout=0.1),
+    model=MLP(hidden=(8,)),
+    training=SGD(lr=0.1, steps=2, batch_size=8),
+    server=FedAdam(lr=0.05),
+    aggregator=TrimmedMean(2),
+    adversary=Adversary(who=FirstClients(count=2), update=ALittleIsEnough(z=1.5)),
+)
+
+
+def bytes_of(module: nn.Module) -> bytes:
+    return torch.cat(flatten(module)).numpy().tobytes()
+
+
+def files_without_times(folder) -> dict[str, object]:
+    """The run folder's lasting content, without seconds."""
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    for event in events:
+        event.pop("seconds")
+    names = ("config.toml", "result.json", "model.safetensors")
+    return {"events": events, **{name: (folder / name).read_bytes() for name in names}}
+
+
+def test_a_run_learns_and_says_so():
+    result = run(replace(SMALL, run=RunSettings(rounds=25), adversary=Adversary(), aggregator=Mean()))
+    assert result.metrics[-1]["accuracy"] > 0.8 > 0.7 > result.metrics[0]["accuracy"]
+    assert [row["round"] for row in result.metrics] == list(range(25))
+    assert not result.model.training
+
+
+def test_the_metrics_are_pandas_ready_rows_of_scalars():
+    for row in run(SMALL).metrics:
+        assert all(isinstance(value, int | float | str | None) for value in row.values())
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
+    first, second, other = run(SMALL), run(SMALL), run(replace(SMALL, run=RunSettings(rounds=6, seed=4)))
+    assert bytes_of(first.model) == bytes_of(second.model) != bytes_of(other.model)
+
+
+def test_worker_processes_give_the_same_bytes(tmp_path):
+    alone = run(SMALL)
+    for workers in (2, 3):
+        together = run(replace(SMALL, run=RunSettings(rounds=6, seed=3, workers=workers)))
+        assert bytes_of(alone.model) == bytes_of(together.model)
+
+
+def test_the_global_random_streams_are_not_touched(untouched_rng):
+    run(SMALL)
+
+
+def test_a_run_in_a_folder_gives_the_same_as_one_in_memory(tmp_path):
+    folder = run(SMALL, out=tmp_path / "a")
+    assert bytes_of(folder.model) == bytes_of(run(SMALL).model)
+    assert Experiment.load(tmp_path / "a" / "config.toml") == SMALL
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert manifest["parameters"] == 8 * 8 + 8 + 8 * 3 + 3
+    assert sum(manifest["client_samples"]) == manifest["data"]["train"]
+
+
+def test_a_finished_run_is_read_back_and_not_run_again(tmp_path):
+    first = run(SMALL, out=tmp_path / "a")
+    before = files_without_times(tmp_path / "a")
+    again = resume(tmp_path / "a")
+    assert again.metrics == first.metrics
+    assert again.summary == first.summary
+    assert bytes_of(again.model) == bytes_of(first.model)
+    assert files_without_times(tmp_path / "a") == before
+
+
+class StopAfter:
+    """A sink that asks the run to stop in the middle of its writing about a round."""
+
+    def __init__(self, round: int, number: int) -> None:
+        self.round, self.number = round, number
+
+    def emit(self, event):
+        if event.kind == "round" and event.round == self.round:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_signal_loses_nothing_and_the_resumed_run_ends_in_the_same_bytes(tmp_path, number, code):
+    rare = replace(SMALL, run=replace(SMALL.run, checkpoint_seconds=1000.0))
+    run(rare, out=tmp_path / "straight")
+    with pytest.raises(Stopped, match=r"Stopped after round 3 of 6; nothing is lost.*phalanx resume") as stopped:
+        run(rare, out=tmp_path / "stopped", sinks=[StopAfter(3, number)])
+    assert stopped.value.exit_code == code
+    resume(tmp_path / "stopped")
+    assert files_without_times(tmp_path / "stopped") == files_without_times(tmp_path / "straight")
+
+
+def test_a_stop_signal_without_a_folder_is_a_keyboard_interrupt():
+    with pytest.raises(KeyboardInterrupt):
+        run(SMALL, sinks=[StopAfter(1, signal.SIGINT)])
+
+
+KILLED = """
+import sys, time
+from phalanx.config import Experiment
+from phalanx.experiments import run
+class Slow:
+    def emit(self, event): time.sleep(0.002)
+run(Experiment.load(sys.argv[1]), out=sys.argv[2], sinks=[Slow()])
+"""
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(tmp_path, count):
+    experiment = replace(SMALL, run=RunSettings(rounds=40, seed=1, checkpoint_seconds=0.0))
+    config = tmp_path / "e.toml"
+    config.write_text(experiment.to_toml())
+    run(experiment, out=tmp_path / "straight")
+    expected = files_without_times(tmp_path / "straight")
+    interrupted = 0
+    for attempt in range(count):
+        folder = tmp_path / f"killed{attempt}"
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(config), str(folder)])
+        while not (folder / "events.jsonl").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.5 * attempt / count)
+        process.kill()
+        process.wait()
+        interrupted += not (folder / "result.json").exists()
+        resume(folder)
+        assert files_without_times(folder) == expected
+    assert interrupted > count // 2
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_said_so(tmp_path):
+    with pytest.raises(Stopped):
+        run(SMALL, out=tmp_path / "a", sinks=[StopAfter(4, signal.SIGTERM)])
+    newest = max((tmp_path / "a" / "checkpoint").glob("*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-3])
+
+    remarks = []
+
+    class Listen:
+        def emit(self, event):
+            if event.kind == "resumed":
+                remarks.extend(event.values["remarks"])
+
+    resume(tmp_path / "a", sinks=[Listen()])
+    assert remarks == [f"The checkpoint {newest.name} is damaged and was not loaded."]
+    run(SMALL, out=tmp_path / "straight")
+    assert files_without_times(tmp_path / "a") == files_without_times(tmp_path / "straight")
+
+
+def test_a_folder_of_another_experiment_is_not_touched(tmp_path):
+    run(SMALL, out=tmp_path / "a")
+    before = files_without_times(tmp_path / "a")
+    with pytest.raises(CheckpointError, match="holds another experiment"):
+        run(replace(SMALL, aggregator=Mean()), out=tmp_path / "a")
+    assert files_without_times(tmp_path / "a") == before
+
+
+def test_what_only_changes_the_speed_is_the_same_experiment():
+    faster = replace(SMALL, run=replace(SMALL.run, workers=2, checkpoint_seconds=5.0))
+    assert faster.digest() == SMALL.digest() != replace(SMALL, run=replace(SMALL.run, seed=9)).digest()
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    class Intrude:
+        def emit(self, event):
+            with pytest.raises(CheckpointError, match="another process is running it"):
+                run(SMALL, out=tmp_path / "a")
+
+    run(SMALL, out=tmp_path / "a", sinks=[Intrude()])
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"^The run folder .* cannot be used: Not a directory\.$"):
+        run(SMALL, out=tmp_path / "file" / "a")
+
+
+def test_a_disk_that_fills_up_stops_the_run_with_one_sentence_and_resume_works(tmp_path, monkeypatch):
+    run(SMALL, out=tmp_path / "straight")
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 20:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        run(SMALL, out=tmp_path / "a")
+    monkeypatch.setattr(os, "fsync", real)
+    assert not list((tmp_path / "a").rglob("*.draft"))
+    resume(tmp_path / "a")
+    assert files_without_times(tmp_path / "a") == files_without_times(tmp_path / "straight")
+
+
+def test_a_rule_that_can_never_have_enough_rows_is_refused_before_any_work(tmp_path):
+    with pytest.raises(PreconditionError, match=r"Krum needs n >= 2f \+ 3"):
+        run(replace(SMALL, aggregator=Krum(4)), out=tmp_path / "a")
+    assert not (tmp_path / "a" / "events.jsonl").read_bytes()
+
+
+def test_a_round_with_too_few_rows_keeps_the_model_and_says_so():
+    events = []
+
+    class Listen:
+        def emit(self, event):
+            events.append(event)
+
+    fragile = replace(SMALL, participation=FixedSize(7, dropout=0.5), aggregator=Krum(2), run=RunSettings(rounds=4))
+    run(fragile, sinks=[Listen()])
+    kept = [event for event in events if event.kind == "round" and "kept_model" in event.values]
+    assert kept
+    assert all("Krum needs n >= 2f + 3 updates; got n=" in event.values["kept_model"] for event in kept)
+    assert all(event.values["update_norm"] is None for event in kept)
+
+
+def test_a_backdoor_takes_the_mean_and_flame_holds():
+    attacked = replace(
+        SMALL,
+        run=RunSettings(rounds=12),
+        data=phalanx.Experiment().data,
+        partition=IID(num_clients=12),
+        participation=phalanx.Experiment().participation,
+        training=SGD(lr=0.1, epochs=2, batch_size=16),
+        server=phalanx.Experiment().server,
+        model=MLP(hidden=(32,)),
+        evaluation=EvaluationSettings(every=0),
+        adversary=Adversary(
+            who=FirstClients(count=3),
+            data=Backdoor(trigger=Patch(2), target=0, share=0.5),
+            update=ModelReplacement(),
+        ),
+    )
+    broken = run(replace(attacked, aggregator=Mean())).metrics[-1]
+    held = run(replace(attacked, aggregator=Flame())).metrics[-1]
+    assert broken["attack_success"] > 0.8
+    assert held["attack_success"] < 0.2
+    assert held["accuracy"] > 0.8
+    assert held["tpr"] == 1.0
+
+
+def test_a_users_own_module_and_data(tmp_path):
+    torch.manual_seed(0)
+    images, labels = torch.randn(200, 5), torch.arange(200) % 2
+    images[labels == 1] += 2
+    data = DataSplit("mine", Samples(images, labels, 2), Samples(images, labels, 2))
+    module = nn.Linear(5, 2)
+    before = bytes_of(module)
+    result = run(replace(SMALL, run=RunSettings(rounds=15)), model=module, data=data, out=tmp_path / "a")
+    assert result.metrics[-1]["accuracy"] > 0.8
+    assert bytes_of(module) == before
+    with pytest.raises(ConfigError, match="was given in Python; give it again"):
+        resume(tmp_path / "a")
+    recorded = Experiment.load(tmp_path / "a" / "config.toml")
+    assert run(recorded, model=module, data=data, out=tmp_path / "a").metrics == result.metrics
+    with pytest.raises(ConfigError, match="made with another model"):
+        run(recorded, model=nn.Linear(5, 2), data=data)
+
+
+def test_a_model_that_does_not_fit_the_data_is_refused():
+    with pytest.raises(ConfigError, match=r"must give logits \[2, 3\]"):
+        run(SMALL, model=nn.Linear(8, 4))
+
+
+def test_resume_asks_for_a_run_folder(tmp_path):
+    with pytest.raises(CheckpointError, match="is not a run folder"):
+        resume(tmp_path)
+
+
+def test_the_default_experiment_runs():
+    assert run(Experiment(run=RunSettings(rounds=2), model=LogisticRegression())).metrics
