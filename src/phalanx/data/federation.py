@@ -26,15 +26,6 @@ class Federation:
     root: Samples | None = None
     checksums: Mapping[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if not self.clients:
-            raise DataError("A federation needs at least one client; got none.")
-        dealt = torch.cat(self.clients)
-        if dealt.dtype != torch.int64 or bool(((dealt < 0) | (dealt >= len(self.train))).any()):
-            raise DataError(f"Clients' positions must be int64 in [0, {len(self.train)}), the number of training samples.")
-        if bool((dealt.bincount() > 1).any()):
-            raise DataError("A sample was dealt to two clients (or twice to one): the parts of a partition must be disjoint.")
-
     @classmethod
     def build(cls, split: DataSplit, partitioner: Partitioner, root: RootSet | None = None, seed: int = 0) -> Self:
         """Take the root set out of the training samples, then deal what is left to clients.
@@ -52,6 +43,7 @@ class Federation:
         pool = left.nonzero().squeeze(1)
         groups = None if split.groups is None else split.groups[pool]
         parts = partitioner.split(train.labels[pool], groups, rng.generator(seed, "partition"))
+        _check_partition(parts, len(pool))
         clients = tuple(pool[part] for part in parts)
         return cls(split.name, train, split.test, clients, _take(train, trusted), split.checksums)
 
@@ -102,3 +94,13 @@ def _check(split: DataSplit) -> None:
         raise DataError("The train and the test set must have samples of one shape and the same number of classes.")
     if split.groups is not None and len(split.groups) != len(split.train):
         raise DataError(f"Groups need one entry a training sample; got {len(split.groups)} for {len(split.train)}.")
+
+
+def _check_partition(parts: list[Tensor], count: int) -> None:
+    if not parts:
+        raise DataError("A federation needs at least one client; the partitioner made none.")
+    dealt = torch.cat(parts)
+    if dealt.dtype != torch.int64 or bool(((dealt < 0) | (dealt >= count)).any()):
+        raise DataError(f"A partitioner must return int64 positions in [0, {count}), the samples that it may deal.")
+    if bool((dealt.bincount() > 1).any()):
+        raise DataError("A sample was dealt to two clients (or twice to one): the parts of a partition must be disjoint.")

@@ -41,7 +41,7 @@ def find(folder: str, files: tuple[str, ...], downloads: tuple[Download, ...]) -
     try:
         for download in downloads:
             _fetch(download, cache)
-    except (OSError, ValueError, tarfile.TarError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, KeyError, tarfile.TarError, EOFError, zlib.error) as error:
         raise DataError(f"{_missing(folder, files, places)} Fetching them failed: {error}") from error
     if not downloads:
         raise DataError(f"{_missing(folder, files, places)} They cannot be fetched automatically.")

@@ -70,7 +70,9 @@ def read_table(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     Raises: DataError if the file is no such table.
     """
     try:
-        lines = read_gzip(path).decode().splitlines()[1:]
+        _, *lines = read_gzip(path).decode().splitlines()
+        if not lines:
+            raise ValueError("it has no rows")
         table = np.loadtxt(lines, delimiter=",", usecols=range(_FEATURES + 1), dtype=np.float32, ndmin=2)
         labels = [ACTIVITIES.index(line.rpartition(",")[2].strip('" ')) for line in lines if line]
     except ValueError as error:
