@@ -4,11 +4,10 @@ Which samples make which batch, what is done to them in which order, and when ho
 computes gradients. Everything random is a function of (seed, round, client), so clients can be trained in any order, anywhere.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count, islice
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -102,19 +101,22 @@ class ClientWork:
         """Whether `load` does more than look samples up."""
         return self._augmenting is not None or self._poison is not None
 
-    def positions(self, smallest: int = 1) -> Iterator[Tensor]:
-        """For each step, where in `index` its batch lies: slices of one permutation an epoch, the last one short.
+    def plan(self, smallest: int = 1) -> tuple[Tensor, list[int]]:
+        """Where in `index` the samples of all steps lie, one step after the other, and how many each step has.
 
-        Batches of fewer than `smallest` samples are left out and do not count as steps.
+        Batches are slices of one permutation an epoch, the last one short. Those of fewer than `smallest` samples are left out
+        and do not count as steps.
         """
-        size, work = len(self.index), self._work
-        if size < smallest:
-            return iter(())
-        epochs = count() if work.epochs is None else range(work.epochs)
+        work, size = self._work, len(self.index)
+        full, rest = divmod(size, work.batch_size)
+        epoch = [work.batch_size] * full + [rest] * (rest >= smallest)
+        if not epoch:
+            return self.index[:0], []
         shuffling = work.context.generator("batches", self.id)
-        permutations = (torch.randperm(size, generator=shuffling).to(self.index.device) for _ in epochs)
-        batches = (batch for order in permutations for batch in torch.split(order, work.batch_size) if len(batch) >= smallest)
-        return islice(batches, work.steps)
+        epochs = work.epochs or -(-cast(int, work.steps) // len(epoch))
+        sizes = (epoch * epochs)[: work.steps]
+        orders = [torch.randperm(size, generator=shuffling)[: sum(epoch)] for _ in range(epochs)]
+        return torch.cat(orders)[: sum(sizes)].to(self.index.device), sizes
 
     def load(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """A batch as the model sees it: looked up, augmented, poisoned, normalised, in this order; and its labels."""

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, one_hot
+from torch.nn.functional import log_softmax
 
 from phalanx.core import params as flat
 from phalanx.core.types import Rows, Status
 from phalanx.training.work import ClientWork, LocalWork
 
-_BYTES = 16 << 20
-"""Memory for the samples of one step: clients beyond it wait for the next chunk."""
+_BYTES = 1 << 20
+"""Memory for the samples of one step, to stay in a core's L2 cache: clients beyond it wait for the next chunk."""
 
 
 def is_linear(model: nn.Module) -> bool:
@@ -69,62 +69,74 @@ def _chunks(work: LocalWork, features: int) -> Iterator[tuple[list[int], int]]:
 
 
 def _train(work: LocalWork, rows: list[int], batch_size: int, shapes: list[tuple[int, ...]], out: Rows) -> None:
-    clients = {i: work.client(i) for i in rows}
-    plans = {i: list(client.positions()) for i, client in clients.items()}
-    rows = sorted(rows, key=lambda i: -len(plans[i]))  # those who finish early are last, so the busy ones are a prefix
+    batches = [_Batches(work.client(i), batch_size) for i in rows]
+    order = sorted(range(len(rows)), key=lambda row: -len(batches[row].sizes))  # the busy ones are always a prefix
+    batches, places = [batches[row] for row in order], [work.cohort.places[rows[row]] for row in order]
     start = work.context.global_params
-    weights = start.expand(len(rows), -1).contiguous()
-    parameters = _views(weights, shapes)
+    pieces = torch.split(start, [torch.Size(shape).numel() for shape in shapes])
+    parameters = finals = [piece.view(shape).repeat(len(rows), *(1 for _ in shape)) for piece, shape in zip(pieces, shapes)]
     losses, optimizer = torch.zeros(len(rows), device=start.device), work.optimizer()
-    for step in range(len(plans[rows[0]])):
-        busy = [i for i in rows if len(plans[i]) > step]
-        optimizer.keep(len(busy))
-        parameters = [parameter[: len(busy)] for parameter in parameters]
-        batch = _batch([clients[i] for i in busy], [plans[i][step] for i in busy], batch_size)
-        gradients, loss = _gradients(parameters, *batch)
+    for step in range(len(batches[0].sizes)):
+        busy = [batch for batch in batches if len(batch.sizes) > step]
+        if len(busy) < len(losses):
+            optimizer.keep(len(busy))
+            parameters = [parameter[: len(busy)] for parameter in parameters]
+        gradients, loss = _gradients(parameters, *_load(busy, step))
         work.step(optimizer, parameters, gradients, len(busy))
         losses[: len(busy)] += loss
-    places = torch.tensor([work.cohort.places[i] for i in rows])
-    counts = torch.tensor([len(plans[i]) for i in rows])
-    out.matrix.index_copy_(0, places.to(start.device), weights.sub_(start))
-    out.loss.index_copy_(0, places.to(start.device), losses / counts.to(start.device))
-    out.steps[places], out.status[places] = counts, int(Status.SENT)
+    weights = torch.cat([parameter.flatten(1) for parameter in finals], dim=1)
+    where, steps = torch.tensor(places), torch.tensor([len(batch.sizes) for batch in batches])
+    out.matrix.index_copy_(0, where.to(start.device), weights.sub_(start))
+    out.loss.index_copy_(0, where.to(start.device), losses / steps.to(start.device))
+    out.steps[where], out.status[where] = steps, int(Status.SENT)
 
 
-def _views(rows: Tensor, shapes: list[tuple[int, ...]]) -> list[Tensor]:
-    pieces = torch.split(rows, [torch.Size(shape).numel() for shape in shapes], dim=1)
-    return [piece.view(-1, *shape) for piece, shape in zip(pieces, shapes)]
+class _Batches:
+    """A client's batches, each padded to `size`: with its own first sample, so a bad sample harms nobody else."""
+
+    def __init__(self, client: ClientWork, size: int) -> None:
+        self.client, self.size = client, size
+        self.order, self.sizes = client.plan()
+        self.index = self._pad_all(client.index[self.order])
+        self._positions = torch.split(self.order, self.sizes) if client.changes_samples else ()
+
+    def _pad_all(self, samples: Tensor) -> Tensor:
+        """`[steps, size]`."""
+        if len(samples) == len(self.sizes) * self.size:
+            return samples.view(-1, self.size)
+        is_sample = torch.arange(self.size) < torch.tensor(self.sizes)[:, None]
+        padded = samples[:1].repeat(len(self.sizes), self.size)
+        padded[is_sample.to(padded.device)] = samples
+        return padded
+
+    def load(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images `[size, F]` and labels `[size]` of a client whose samples are changed."""
+        images, labels = self.client.load(self._positions[step])
+        missing = self.size - len(labels)
+        images = images.flatten(1)
+        if not missing:
+            return images, labels
+        return torch.cat([images, images[:1].expand(missing, -1)]), torch.cat([labels, labels[:1].expand(missing)])
 
 
-def _batch(clients: list[ClientWork], positions: list[Tensor], batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Images `[k, B, F]`, labels `[k, B]` and weights `[k, B]`: 1 / m for a client's m samples, 0 for the padding."""
-    sizes = torch.tensor([len(batch) for batch in positions], device=positions[0].device)[:, None]
-    is_sample = torch.arange(batch_size, device=sizes.device) < sizes
-    weights = is_sample / sizes
-    samples = clients[0].samples
-    if any(client.changes_samples for client in clients):
-        loaded = [client.load(batch) for client, batch in zip(clients, positions)]
-        images = torch.stack([_pad(images.flatten(1), batch_size) for images, _ in loaded])
-        labels = torch.stack([_pad(labels, batch_size) for _, labels in loaded])
-        return images, labels, weights
-    index = torch.stack([_pad(client.index[batch], batch_size) for client, batch in zip(clients, positions)])
-    images, labels = samples.pixels(index.flatten())
-    return samples.normalize(images).view(*index.shape, -1), labels.view(index.shape), weights
-
-
-def _pad(batch: Tensor, size: int) -> Tensor:
-    """Repeat the first entry: a client's padding is of its own samples, so a bad one harms nobody else."""
-    if len(batch) == size:
-        return batch
-    return torch.cat([batch, batch[:1].expand(size - len(batch), *batch.shape[1:])])
+def _load(batches: list[_Batches], step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Images `[k, B, F]`, labels `[k, B]` and weights `[k, B, 1]`: 1 / m for a client's m samples, 0 for the padding."""
+    client, size = batches[0].client, batches[0].size
+    sizes = torch.tensor([batch.sizes[step] for batch in batches], device=client.index.device).view(-1, 1, 1)
+    weights = (torch.arange(size, device=sizes.device).unsqueeze(1) < sizes) / sizes
+    if client.changes_samples:
+        loaded = [batch.load(step) for batch in batches]
+        return torch.stack([images for images, _ in loaded]), torch.stack([labels for _, labels in loaded]), weights
+    images, labels = client.samples.pixels(torch.cat([batch.index[step] for batch in batches]))
+    return client.samples.normalize(images).view(len(batches), size, -1), labels.view(len(batches), size), weights
 
 
 def _gradients(parameters: list[Tensor], images: Tensor, labels: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
     """Of the mean cross-entropy: `∂/∂logits = (softmax − onehot) / m`. And the losses `[k]`."""
     weight, *bias = parameters
+    labels = labels.unsqueeze(2)
     logits = torch.baddbmm(bias[0].unsqueeze(1), images, weight.mT) if bias else torch.bmm(images, weight.mT)
     log_probabilities = log_softmax(logits, dim=2)
-    target = one_hot(labels, weight.shape[1])
-    loss = -(log_probabilities.gather(2, labels.unsqueeze(2)).squeeze(2) * weights).sum(dim=1)
-    residual = (log_probabilities.exp_() - target).mul_(weights.unsqueeze(2))
+    loss = -(log_probabilities.gather(2, labels) * weights).sum(dim=(1, 2))
+    residual = log_probabilities.exp_().mul_(weights).scatter_add_(2, labels, -weights)
     return [torch.bmm(residual.mT, images), *([residual.sum(dim=1)] if bias else [])], loss

@@ -91,8 +91,9 @@ def _seed(device: torch.device, seed: int) -> None:
 def _descend(work: LocalWork, client: ClientWork, module: _Module) -> tuple[Tensor, int]:
     """All steps of one client: the sum of their losses and their number."""
     model, parameters, is_channels_last = module.model, module.parameters, module.is_channels_last
-    optimizer, total, steps = work.optimizer(), torch.zeros((), device=module.device), 0
-    for positions in client.positions(module.smallest_batch):
+    optimizer, total = work.optimizer(), torch.zeros((), device=module.device)
+    order, sizes = client.plan(module.smallest_batch)
+    for positions in torch.split(order, sizes):
         images, labels = client.load(positions)
         if is_channels_last and images.dim() == 4:
             # Not `contiguous`: that leaves the strides of one-channel images alone, and the first convolution slow.
@@ -103,8 +104,7 @@ def _descend(work: LocalWork, client: ClientWork, module: _Module) -> tuple[Tens
         with torch.no_grad():
             work.step(optimizer, parameters, gradients, 1)
             total += loss
-        steps += 1
-    return total, steps
+    return total, len(sizes)
 
 
 @torch.no_grad()
