@@ -12,4 +12,5 @@ def dirichlet(concentration: Tensor, rows: int, generator: torch.Generator) -> T
     a generator.
     """
     seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    return torch.from_numpy(np.random.default_rng(seed).dirichlet(concentration.numpy(), size=rows))
+    source = np.random.default_rng(seed)
+    return torch.from_numpy(source.dirichlet(concentration.numpy(), size=rows))
