@@ -10,22 +10,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_BLOCK = 4096
-"""Columns a block: wide enough for the matrix product, narrow enough that float32 sums inside a block stay exact to 1e-7."""
+_BLOCK, _BLOCK_VALUES = 4096, 1 << 16
+"""A block has this many columns, or where rows are few this many values: large enough to pay for its dozen calls, small enough
+for the cache and for float32 sums inside it."""
 _SORT_BYTES = 1 << 20
 """Size of the buffer that columns are sorted in: it has to stay in a core's L2 cache."""
 _CANCELLED = 2.0**-5
 """A distance below this share of what it was subtracted from has lost too many digits and is measured again."""
 
 
-def _blocks(d: int, width: int = _BLOCK) -> Iterator[slice]:
+def _blocks(matrix: Tensor, width: int | None = None) -> Iterator[slice]:
+    n, d = matrix.shape
+    width = width or max(_BLOCK, _BLOCK_VALUES // n)
     return (slice(start, min(start + width, d)) for start in range(0, d, width))
 
 
 def norms(matrix: Tensor) -> Tensor:
     """Euclidean norm of each row, `[n]` float64."""
     squares = torch.zeros(len(matrix), dtype=torch.float64, device=matrix.device)
-    for block in _blocks(matrix.shape[1]):
+    for block in _blocks(matrix):
         squares += torch.linalg.vector_norm(matrix[:, block].double(), dim=1).square()
     return squares.sqrt()
 
@@ -56,11 +59,11 @@ def squared_distances(matrix: Tensor) -> Tensor:
 
 def _distances_about(matrix: Tensor, centre: int) -> tuple[Tensor, Tensor]:
     """Squared distances through the Gram matrix of rows centred on row `centre`, and |x|² + |y|² of each pair."""
-    n, d = matrix.shape
+    n = len(matrix)
     half = n // 2
     gram = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
     product = torch.zeros(n, n, dtype=matrix.dtype, device=matrix.device)
-    for block in _blocks(d):
+    for block in _blocks(matrix):
         rows = matrix[:, block] - matrix[centre, block]
         # Each row is scaled by a power of two, which costs no digit, so that no square leaves float32's range.
         exponent = torch.frexp(rows.abs().amax(dim=1)).exponent.clamp(-126, 126)
@@ -95,9 +98,9 @@ def cosine_distances(matrix: Tensor, *, offset: Tensor | None = None) -> Tensor:
 
     Two zero rows are at distance 0, a zero row and another at 1. `offset` is `[d]`; the sum is never stored. Time O(n² d).
     """
-    n, d = matrix.shape
+    n = len(matrix)
     gram = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
-    for block in _blocks(d):
+    for block in _blocks(matrix):
         rows = matrix[:, block].double()
         if offset is not None:
             rows += offset[block]
@@ -152,12 +155,12 @@ def reduce_sorted_columns(matrix: Tensor, reduce: Callable[[Tensor], Tensor], *,
     width = width or max(1, _SORT_BYTES // (n * matrix.element_size()))
     result = matrix.new_empty(d)
     if matrix.device.type != "cpu":
-        for block in _blocks(d, _BLOCK):
+        for block in _blocks(matrix):
             result[block] = reduce(matrix[:, block].T.sort(dim=1).values)
         return result
     values = matrix.detach().numpy()
     buffer = np.empty((width, n), dtype=values.dtype)
-    for block in _blocks(d, width):
+    for block in _blocks(matrix, width):
         columns = buffer[: block.stop - block.start]
         np.copyto(columns, values[:, block].T)
         columns.sort(axis=1)
