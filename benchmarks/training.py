@@ -131,7 +131,8 @@ def with_workers(workload: Workload, repeats: int) -> list[Row]:
     """Two pinned workers beside one, and whether their rows are the same bytes as those of one process."""
     cohorts = workload.build()
     with cohorts.in_process() as alone, cohorts.pool(1) as one, cohorts.pool(2) as two:
-        alone_rows = cohorts.train(alone)
+        with one_core():
+            alone_rows = cohorts.train(alone)
         single, double = interleaved(lambda: cohorts.train(one), lambda: cohorts.train(two), repeats=repeats)
         is_same = all(torch.equal(alone_rows.matrix, pool.rows.matrix) for pool in (one, two))
     return [

@@ -46,6 +46,10 @@ class AdaptiveMoments:
         self._first: list[Tensor] = []
         self._second: list[Tensor] = []
 
+    @property
+    def plain_rate(self) -> None:
+        """None: a step is more than the gradient."""
+
     def step(self, params: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         """One step in place."""
         params, gradients = list(params), list(gradients)

@@ -37,6 +37,11 @@ class Descent:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self._velocity: list[Tensor] = []
 
+    @property
+    def plain_rate(self) -> float | None:
+        """The learning rate, without momentum and weight decay."""
+        return None if self.momentum or self.weight_decay else self.lr
+
     def step(self, params: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         """One step in place."""
         params, gradients = list(params), list(gradients)

@@ -20,6 +20,10 @@ from phalanx.core.types import Cohort, RoundContext
 class Optimizer(Protocol):
     """What turns gradients into steps. It remembers the steps it made; every client and round begins with a fresh one."""
 
+    @property
+    def plain_rate(self) -> float | None:
+        """The rate if a step is `w -= rate · g` and nothing else: an engine may then make it without asking."""
+
     def step(self, params: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         """Change `params` in place; `gradients` are not changed."""
 

@@ -15,7 +15,7 @@ from phalanx.core import params as flat
 from phalanx.core.types import Rows, Status
 from phalanx.training.work import ClientWork, LocalWork
 
-_BYTES = 1 << 20
+_BYTES = 3 << 18
 """Memory for the samples of one step, to stay in a core's L2 cache: clients beyond it wait for the next chunk."""
 
 
@@ -81,9 +81,13 @@ def _train(work: LocalWork, rows: list[int], batch_size: int, shapes: list[tuple
         if len(busy) < len(losses):
             optimizer.keep(len(busy))
             parameters = [parameter[: len(busy)] for parameter in parameters]
-        gradients, loss = _gradients(parameters, *_load(busy, step))
-        work.step(optimizer, parameters, gradients, len(busy))
+        images, labels, shares = _load(busy, step)
+        residual, loss = _residual(parameters, images, labels, shares)
         losses[: len(busy)] += loss
+        if optimizer.plain_rate is not None and not work.hooks:
+            _descend(parameters, residual, images, optimizer.plain_rate)
+        else:
+            work.step(optimizer, parameters, _gradients(parameters, residual, images), len(busy))
     weights = torch.cat([parameter.flatten(1) for parameter in finals], dim=1)
     where, steps = torch.tensor(places), torch.tensor([len(batch.sizes) for batch in batches])
     out.matrix.index_copy_(0, where.to(start.device), weights.sub_(start))
@@ -131,12 +135,23 @@ def _load(batches: list[_Batches], step: int) -> tuple[Tensor, Tensor, Tensor]:
     return client.samples.normalize(images).view(len(batches), size, -1), labels.view(len(batches), size), weights
 
 
-def _gradients(parameters: list[Tensor], images: Tensor, labels: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Of the mean cross-entropy: `∂/∂logits = (softmax − onehot) / m`. And the losses `[k]`."""
+def _residual(parameters: list[Tensor], images: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean cross-entropy's gradient at the logits, `(softmax − onehot) / m` `[k, B, C]`; and the losses `[k]`."""
     weight, *bias = parameters
     labels = labels.unsqueeze(2)
     logits = torch.baddbmm(bias[0].unsqueeze(1), images, weight.mT) if bias else torch.bmm(images, weight.mT)
     log_probabilities = log_softmax(logits, dim=2)
     loss = -(log_probabilities.gather(2, labels) * weights).sum(dim=(1, 2))
-    residual = log_probabilities.exp_().mul_(weights).scatter_add_(2, labels, -weights)
-    return [torch.bmm(residual.mT, images), *([residual.sum(dim=1)] if bias else [])], loss
+    return log_probabilities.exp_().mul_(weights).scatter_add_(2, labels, -weights), loss
+
+
+def _gradients(parameters: list[Tensor], residual: Tensor, images: Tensor) -> list[Tensor]:
+    return [torch.bmm(residual.mT, images), residual.sum(dim=1)][: len(parameters)]
+
+
+def _descend(parameters: list[Tensor], residual: Tensor, images: Tensor, rate: float) -> None:
+    """A plain step without the gradients in between."""
+    weight, *bias = parameters
+    weight.baddbmm_(residual.mT, images, alpha=-rate)
+    if bias:
+        bias[0].sub_(residual.sum(dim=1), alpha=rate)
