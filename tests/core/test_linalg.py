@@ -56,6 +56,11 @@ def test_distances_hold_inside_a_tight_cluster_far_from_the_median_row() -> None
     assert worst_error(matrix) < 1e-5
 
 
+def test_distances_hold_in_clusters_inside_clusters() -> None:
+    matrix = sum(10.0**-level * normal(2**level, 3_000, seed=level).repeat_interleave(16 >> level, dim=0) for level in range(5))
+    assert worst_error(matrix) < 1e-5
+
+
 def test_distances_hold_for_rows_of_every_size_at_once() -> None:
     assert worst_error(normal(30, 1_000) * torch.logspace(-15, 15, 30)[:, None]) < 1e-6
 

@@ -43,28 +43,32 @@ def squared_distances(matrix: Tensor) -> Tensor:
     """
     n = len(matrix)
     centre = int(norms(matrix).kthvalue((n + 1) // 2).indices)
-    distances, minuend = _distances_about(matrix, centre)
-    while (cancelled := distances < _CANCELLED * minuend).any():
+    distances, minuend = _distances_about(matrix, centre, torch.arange(n, device=matrix.device))
+    for _ in range(n):  # each turn settles all pairs of one row for good; rarely is there a second
+        cancelled = distances < _CANCELLED * minuend
+        if not cancelled.any():
+            break
         centre = int(cancelled.sum(dim=1).argmax())
         near = cancelled[centre].clone()
         near[centre] = True
         rows = near.nonzero().flatten()
         pairs = (rows[:, None], rows)
-        again, minuend_again = _distances_about(matrix[rows], int((rows == centre).nonzero()))
+        again, minuend_again = _distances_about(matrix, centre, rows)
         better = minuend_again < minuend[pairs]
         distances[pairs] = torch.where(better, again, distances[pairs])
         minuend[pairs] = torch.where(better, minuend_again, minuend[pairs])
     return distances
 
 
-def _distances_about(matrix: Tensor, centre: int) -> tuple[Tensor, Tensor]:
-    """Squared distances through the Gram matrix of rows centred on row `centre`, and |x|² + |y|² of each pair."""
-    n = len(matrix)
+def _distances_about(matrix: Tensor, centre: int, members: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distances of the rows `members` through the Gram matrix of x − x_centre, and |x|² + |y|² of each pair."""
+    n = len(members)
     half = n // 2
     gram = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
     product = torch.zeros(n, n, dtype=matrix.dtype, device=matrix.device)
     for block in _blocks(matrix):
-        rows = matrix[:, block] - matrix[centre, block]
+        chosen = matrix[:, block] if n == len(matrix) else matrix[:, block].index_select(0, members)
+        rows = chosen - matrix[centre, block]
         # Each row is scaled by a power of two, which costs no digit, so that no square leaves float32's range.
         exponent = torch.frexp(rows.abs().amax(dim=1)).exponent.clamp(-126, 126)
         rows *= torch.exp2(-exponent).to(rows.dtype)[:, None]
