@@ -13,8 +13,8 @@ def test_ties_are_broken_by_content_whatever_the_order_and_the_rounding(order: l
     content = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]])
     scores = size * torch.tensor([2.0, 1.0, 2.0, 2.0, 0.5, 2.0], dtype=torch.float64)
     by_score_then_content = [4, 1, 0, 2, 3, 5]
-    jitter = 1 + 1e-8 * torch.arange(6)
-    chosen = smallest((scores[order] * jitter), count, Updates.of(content[order]))
+    jitter = 1 + 1e-8 * torch.arange(6, dtype=torch.float64)
+    chosen = smallest(scores[order] * jitter, count, Updates.of(content[order]))
     assert {order[i] for i in chosen.nonzero().flatten().tolist()} == set(by_score_then_content[:count])
 
 
