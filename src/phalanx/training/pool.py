@@ -27,7 +27,7 @@ from phalanx.training.worker import Piece, Shared, Task, Worker, pickled, receiv
 class WorkerPool:
     """`num_workers` forked processes, each with one thread on one core. Use it as a context manager.
 
-    Two pinned workers train 1.8 times as fast as one; torch's own threads slow small models down. A worker that dies ends the
+    Small models do not gain from torch's own threads, they gain from this: clients are independent. A worker that dies ends the
     pool with a WorkerError, and all workers end with this process.
 
     Raises: ConfigError without `fork` or for a model that is not on the CPU.

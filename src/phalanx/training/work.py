@@ -89,7 +89,8 @@ class ClientWork:
 
     def __init__(self, work: LocalWork, i: int) -> None:
         cohort = work.cohort
-        self.id, self.index, self.samples = cohort.ids[i], cohort.index[i], cohort.samples
+        self.id, self.samples = cohort.ids[i], cohort.samples
+        self.index = cohort.index[i].to(self.samples.labels.device)
         self._work = work
         self._poison: DataAttack | None = cohort.poison if len(self.index) else None
         self._augmenting = work.context.generator("augment", self.id) if work.augment else None

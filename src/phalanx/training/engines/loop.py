@@ -42,7 +42,7 @@ def train(work: LocalWork, model: nn.Module, out: Rows) -> None:
 
 
 def use_channels_last(model: nn.Module) -> None:
-    """Lay the convolutions of a model out in channels-last memory, in place: 1.2 to 1.4 times as fast on a CPU."""
+    """Lay the convolutions of a model out in channels-last memory, in place: 1.2 (ResNet-20) to 1.7 times as fast on a CPU."""
     if any(parameter.dim() == 4 for parameter in model.parameters()):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
