@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import phalanx
@@ -19,7 +20,7 @@ from phalanx.core.params import flatten
 from phalanx.core.types import DataSplit, Samples
 from phalanx.data import IID, Synthetic
 from phalanx.experiments import resume, run
-from phalanx.models import MLP, LogisticRegression
+from phalanx.models import MLP, LogisticRegression, ResNet18
 from phalanx.server import FedAdam, FixedSize
 from phalanx.training import SGD
 
@@ -186,6 +187,17 @@ def test_a_folder_of_another_experiment_is_not_touched(tmp_path):
 def test_what_only_changes_the_speed_is_the_same_experiment():
     faster = replace(SMALL, run=replace(SMALL.run, workers=2, checkpoint_seconds=5.0))
     assert faster.digest() == SMALL.digest() != replace(SMALL, run=replace(SMALL.run, seed=9)).digest()
+
+
+def test_a_convolutional_model_with_buffers_is_trained_saved_and_read_back(tmp_path):
+    images = replace(
+        SMALL, data=phalanx.Experiment().data, model=ResNet18(width=4), training=SGD(lr=0.1, steps=1, batch_size=4)
+    )
+    images = replace(images, run=RunSettings(rounds=2), adversary=Adversary())
+    first = run(images, out=tmp_path / "a")
+    again = resume(tmp_path / "a")
+    assert bytes_of(again.model) == bytes_of(first.model)
+    assert again.model.state_dict().keys() == load_file(tmp_path / "a" / "model.safetensors").keys()
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):

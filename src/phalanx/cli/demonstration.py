@@ -27,7 +27,8 @@ from phalanx.experiments import RunResult, run
 from phalanx.models import MLP
 from phalanx.training import SGD
 
-CLIENTS, ATTACKERS, ROUNDS = 30, 6, 40
+CLIENTS, ATTACKERS, ROUNDS = 30, 6, 120
+HARM = 0.05
 BACKDOOR = Backdoor(trigger=Patch(2), target=0, share=0.5)
 SIX = FirstClients(count=ATTACKERS)
 ADVERSARIES = {
@@ -44,9 +45,9 @@ def experiments() -> Iterator[tuple[Aggregator, str, Experiment]]:
     base = Experiment(
         run=RunSettings(rounds=ROUNDS, seed=1),
         data=Digits(),
-        partition=Dirichlet(num_clients=CLIENTS, alpha=1.0),
+        partition=Dirichlet(num_clients=CLIENTS, alpha=0.2),
         model=MLP(hidden=(64,)),
-        training=SGD(lr=0.1, epochs=2, batch_size=16),
+        training=SGD(lr=0.3, steps=1, batch_size=8),
         evaluation=EvaluationSettings(every=0),
     )
     for rule in RULES:
@@ -88,9 +89,9 @@ def demonstrate() -> None:
             results[rule.kind, name] = run(experiment, sinks=[_Ticker(bar)])
     console.print(table(results))
     console.print(
-        "Accuracy on the test set; for the backdoor also how often a stamped image is taken for a 0\n"
-        "(under 'no attack': what a clean model does with the same stamped images).\n"
-        "Next: phalanx list · phalanx run experiments/first_look.toml"
+        "Accuracy on the test set; for the backdoor also how often a stamped image is taken for a 0 (under 'no attack': by a\n"
+        f"clean model). × marks harm: {HARM:.0%} of accuracy lost to the same rule without attack, or a backdoor that works.\n"
+        "Next: phalanx list · make first-look"
     )
 
 
@@ -101,14 +102,15 @@ def table(results: dict[tuple[str, str], RunResult]) -> Table:
     for name in ADVERSARIES:
         shown.add_column(name, justify="right")
     for rule in RULES:
-        shown.add_row(rule.kind, *(cell(results[rule.kind, name]) for name in ADVERSARIES))
+        clean = results[rule.kind, "no attack"].summary["final"]["accuracy"]
+        shown.add_row(rule.kind, *(cell(results[rule.kind, name], clean) for name in ADVERSARIES))
     return shown
 
 
-def cell(result: RunResult) -> str:
-    """Accuracy and, where there is a target, attack success; red where the attack did what it wanted."""
+def cell(result: RunResult, clean: float) -> str:
+    """Accuracy and, where there is a target, attack success; marked where the attack did harm."""
     final = result.summary["final"]
     accuracy, success = final["accuracy"], final.get("attack_success")
     text = percent(accuracy) if success is None else f"{percent(accuracy)} / {percent(success)}"
-    broken = accuracy < 0.75 or (success or 0) > 0.5
-    return f"[red]{text}[/]" if broken else text
+    harmed = accuracy < clean - HARM or (success or 0) > 0.5
+    return f"[red]{text} ×[/]" if harmed else f"{text}  "

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import torch
 from safetensors.torch import save as serialise
 from torch import nn
 
@@ -122,7 +123,11 @@ class RunFolder:
 
     def finish(self, module: nn.Module, result: Mapping[str, Any]) -> None:
         """Write the final model, then the result."""
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+        # Clones: tied tensors share memory, which safetensors refuses. Contiguous: convolutions are trained channels-last.
+        tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in module.state_dict().items()
+        }
         write_atomically(self.path / "model.safetensors", serialise(tensors))
         write_atomically(self.path / "result.json", to_json(result))
 

@@ -175,7 +175,8 @@ class Simulation:
         if aggregate.update is None or self.layout.b == 0:
             return state.buffers
         influence = aggregate.influence
-        return (updates.buffers if influence is None else updates.buffers[influence > 0]).mean(dim=0)
+        chosen = updates.buffers if influence is None else updates.buffers[influence.to(updates.buffers.device) > 0]
+        return chosen.mean(dim=0) if len(chosen) else state.buffers
 
     def _context(self, state: FederationState) -> RoundContext:
         bare = RoundContext(
