@@ -66,12 +66,13 @@ def run(
         used; Stopped after Ctrl-C or SIGTERM, with everything up to the last finished round saved.
     """
     experiment = _record_custom(experiment, model, data)
+    federation, module = _prepare(experiment, model, data)
+    simulation = Simulation(experiment, federation, module)  # refuses what cannot work, before anything is written
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(Path(out), experiment)) if out is not None else None
-        federation, module = _prepare(experiment, model, data)
         if folder and folder.is_finished:
             return _read_back(folder, module)
-        simulation = stack.enter_context(Simulation(experiment, federation, module))
+        stack.enter_context(simulation)
         history = _History()
         listeners: list[Sink] = [history, *([folder] if folder else []), *sinks]
         state = simulation.initial_state()
