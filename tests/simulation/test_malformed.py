@@ -3,35 +3,16 @@
 import pytest
 import torch
 
-from phalanx.aggregators import (
-    Flame,
-    Krum,
-    Mean,
-    Median,
-    MultiKrum,
-    NearestNeighborMixing,
-    NormClipping,
-    Pipeline,
-    TrimmedMean,
-)
 from phalanx.core.params import Layout
 from phalanx.core.types import RoundContext
 from phalanx.models import MLP
 from phalanx.server import Screening, receive
+from phalanx.testing import AGGREGATORS
 from phalanx.testing.replies import honest_replies, malformed_replies
 
 MODEL = MLP(hidden=(8,)).build((6,), 3, torch.Generator().manual_seed(0))
 LAYOUT = Layout.of(MODEL)
-RULES = [
-    Mean(),
-    Median(),
-    TrimmedMean(2),
-    Krum(2),
-    MultiKrum(2),
-    NormClipping(max_norm=1.0),
-    Flame(),
-    Pipeline((NearestNeighborMixing(2), TrimmedMean(2))),
-]
+RULES = [example.rule for example in AGGREGATORS]
 
 
 def outcome(replies, rule):

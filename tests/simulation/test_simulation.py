@@ -1,0 +1,271 @@
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+import torch
+
+from phalanx.aggregators import Mean, TrimmedMean
+from phalanx.attacks import (
+    Adversary,
+    Backdoor,
+    FirstClients,
+    FixedClients,
+    LabelFlipAll,
+    OwnTraining,
+    Patch,
+    Rounds,
+    SignFlip,
+)
+from phalanx.config import Experiment, RunSettings
+from phalanx.core import rng
+from phalanx.core.capabilities import Capability
+from phalanx.core.errors import CapabilityError, ConfigError
+from phalanx.core.families import Aggregator, UpdateAttack
+from phalanx.core.types import Aggregate, Crafted
+from phalanx.data import IID, Digits, Federation, RootSet, Synthetic
+from phalanx.models import CNN, MLP, ResNet18
+from phalanx.server import FixedSize, Poisson, Screening
+from phalanx.simulation import Simulation
+from phalanx.training import SGD
+
+SMALL = Experiment(
+    run=RunSettings(rounds=3, seed=5),
+    data=Synthetic(200, num_features=6, num_classes=3),
+    partition=IID(num_clients=6),
+    model=MLP(hidden=(5,)),
+    training=SGD(lr=0.1, steps=2, batch_size=8),
+)
+
+
+def simulate(experiment: Experiment) -> Simulation:
+    federation = Federation.build(experiment.data.load(), experiment.partition, experiment.root, experiment.run.seed)
+    generator = rng.generator(experiment.run.seed, "model")
+    return Simulation(experiment, federation, experiment.model.build(federation.input_shape, federation.num_classes, generator))
+
+
+def rows_after_a_round(experiment: Experiment) -> torch.Tensor:
+    """The rows that reached the rule in round 0, kept by a rule that writes them down."""
+    with simulate(replace(experiment, aggregator=Keep())) as simulation:
+        simulation.step(simulation.initial_state())
+    return Keep.seen.clone()
+
+
+class Keep(Aggregator):
+    """A mean that shows what it saw."""
+
+    seen: ClassVar[torch.Tensor]
+    ids: ClassVar[list[int]]
+
+    def combine(self, updates, state, context):
+        Keep.seen, Keep.ids = updates.matrix.clone(), updates.ids.tolist()
+        return Aggregate(updates.matrix.mean(dim=0)), state
+
+
+class Spy(UpdateAttack):
+    """Sends zeros and shows what it may know."""
+
+    omniscient: bool = False
+    view: ClassVar[object]
+
+    @property
+    def is_omniscient(self):
+        return self.omniscient
+
+    def craft(self, view, state, context):
+        Spy.view, Spy.clean = view, view.own_clean().clone()
+        return Crafted(torch.zeros_like(view.own)), {"rounds": state.get("rounds", torch.zeros(())) + 1}
+
+
+def test_a_round_changes_nothing_of_the_state_it_came_from():
+    attacked = replace(SMALL, adversary=Adversary(who=FirstClients(count=2), update=Spy()))
+    with simulate(attacked) as simulation:
+        start = simulation.initial_state()
+        before = {name: tensor.clone() for name, tensor in start.tensors().items()}
+        first, _ = simulation.step(start)
+        again, _ = simulation.step(start)
+        assert all(torch.equal(before[name], tensor) for name, tensor in start.tensors().items())
+    assert torch.equal(first.params, again.params)
+    assert first.round == 1
+    assert first.adversary["rounds"] == 1
+
+
+def test_the_mean_of_the_rows_is_the_step():
+    with simulate(replace(SMALL, aggregator=Keep())) as simulation:
+        start = simulation.initial_state()
+        following, _ = simulation.step(start)
+    torch.testing.assert_close(following.params, start.params + Keep.seen.mean(dim=0))
+    assert torch.equal(following.previous_update, Keep.seen.mean(dim=0))
+
+
+def test_a_clients_row_does_not_depend_on_who_else_takes_part():
+    everyone = rows_after_a_round(SMALL)
+    some = rows_after_a_round(replace(SMALL, participation=FixedSize(3)))
+    assert torch.equal(everyone[Keep.ids], some)
+
+
+def test_honest_rows_do_not_depend_on_the_attack():
+    honest = rows_after_a_round(SMALL)
+    for adversary in (
+        Adversary(who=FirstClients(count=2), update=SignFlip()),
+        Adversary(who=FirstClients(count=2), data=LabelFlipAll()),
+        Adversary(who=FirstClients(count=2), client=OwnTraining(SGD(lr=9.0, epochs=1))),
+    ):
+        attacked = rows_after_a_round(replace(SMALL, adversary=adversary))
+        assert torch.equal(attacked[2:], honest[2:])
+        assert not torch.equal(attacked[:2], honest[:2])
+
+
+def test_attackers_see_their_own_rows_and_not_the_others_unless_they_may():
+    honest = rows_after_a_round(SMALL)
+    blind = Adversary(who=FixedClients((1, 4)), data=LabelFlipAll(), update=Spy())
+    rows = rows_after_a_round(replace(SMALL, adversary=blind))
+    assert Spy.view.honest is None
+    assert Spy.view.aggregator is None
+    assert not torch.equal(Spy.view.own, honest[[1, 4]])
+    assert torch.equal(Spy.clean, honest[[1, 4]])
+    assert Spy.view.num_updates == 6
+    assert not rows[[1, 4]].any()
+    rows_after_a_round(replace(SMALL, adversary=replace(blind, update=Spy(omniscient=True))))
+    assert torch.equal(Spy.view.honest, honest[[0, 2, 3, 5]])
+
+
+def test_attackers_outside_their_schedule_are_honest():
+    sometimes = Adversary(who=FirstClients(count=2), when=Rounds((1,)), update=Spy())
+    with simulate(replace(SMALL, adversary=sometimes)) as simulation, simulate(SMALL) as honest:
+        state, event = simulation.step(simulation.initial_state())
+        expected, _ = honest.step(honest.initial_state())
+        assert torch.equal(state.params, expected.params)
+        assert event.values["malicious"] == []
+        _, event = simulation.step(state)
+    assert event.values["malicious"] == [0, 1]
+
+
+def test_a_round_without_clients_keeps_the_model_and_says_so():
+    with simulate(replace(SMALL, participation=Poisson(1e-9))) as simulation:
+        start = simulation.initial_state()
+        following, event = simulation.step(start)
+    assert torch.equal(following.params, start.params)
+    assert following.round == 1
+    assert event.values["sampled"] == 0
+    assert "needs n >= 1 updates; got n=0" in event.values["kept_model"]
+
+
+class Rooted(Aggregator):
+    """The server's own update."""
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.ROOT_DATA})
+
+    def combine(self, updates, state, context):
+        return Aggregate(context.root.update()), state
+
+
+def test_a_rule_that_needs_root_data_is_refused_without_and_gets_the_servers_own_training():
+    with pytest.raises(CapabilityError, match=r"Rooted needs a trusted root data set at the server \(\[root\] size > 0\)"):
+        simulate(replace(SMALL, aggregator=Rooted()))
+    with simulate(replace(SMALL, aggregator=Rooted(), root=RootSet(40))) as simulation:
+        assert len(simulation.federation.root) == 40
+        state, loss = simulation.initial_state(), []
+        for _ in range(60):
+            loss.append(simulation.evaluate(state).values["test_loss"])
+            state, _ = simulation.step(state)
+    assert loss[-1] < 0.8 * loss[0]
+
+
+class OnlyFirst(Aggregator):
+    """Rejects everyone but the first."""
+
+    def combine(self, updates, state, context):
+        influence = torch.zeros(len(updates))
+        influence[0] = 1
+        return Aggregate(updates.matrix[0], influence), state
+
+
+class NotFinite(Aggregator):
+    """A broken rule."""
+
+    def combine(self, updates, state, context):
+        return Aggregate(updates.matrix[0] * float("nan")), state
+
+
+IMAGES = replace(SMALL, data=Digits(), model=ResNet18(width=2), training=SGD(lr=0.1, steps=1, batch_size=4))
+
+
+def test_buffers_are_averaged_over_the_clients_with_influence():
+    with simulate(replace(IMAGES, aggregator=OnlyFirst())) as one, simulate(replace(IMAGES, aggregator=Mean())) as all_of_them:
+        first, _ = one.step(one.initial_state())
+        mean, _ = all_of_them.step(all_of_them.initial_state())
+        torch.testing.assert_close(first.buffers, one._executor.rows.buffers[0])
+        torch.testing.assert_close(mean.buffers, all_of_them._executor.rows.buffers[:6].mean(dim=0))
+    assert not torch.equal(first.buffers, mean.buffers)
+
+
+def test_a_result_that_is_not_finite_keeps_the_model_and_its_buffers():
+    with simulate(replace(IMAGES, aggregator=NotFinite())) as simulation:
+        start = simulation.initial_state()
+        following, event = simulation.step(start)
+    assert torch.equal(following.params, start.params)
+    assert torch.equal(following.buffers, start.buffers)
+    assert event.values["kept_model"] == "The rule's result was not finite."
+
+
+def test_a_round_reports_rejections_and_detection():
+    huge = Adversary(who=FirstClients(count=1), update=SignFlip(scale=1e9))
+    with simulate(replace(SMALL, adversary=huge)) as simulation:
+        _, event = simulation.step(simulation.initial_state())
+    assert event.values["rejected"] == {"norm over the cap": [0]}
+    assert event.values["received"] == 6
+    assert event.values["clients"] == [1, 2, 3, 4, 5]
+
+    mild = replace(huge, update=SignFlip())
+    with simulate(replace(SMALL, adversary=mild, aggregator=OnlyFirst())) as simulation:
+        _, event = simulation.step(simulation.initial_state())
+    assert event.values["influence"] == [1.0, 0, 0, 0, 0, 0]
+    assert (event.values["tpr"], event.values["fpr"], event.values["precision"]) == (0.0, 1.0, 0.0)
+    assert set(event.values["seconds"]) == {"train", "attack", "screen", "aggregate", "server"}
+
+
+def test_weights_by_samples_reach_the_mean():
+    with simulate(replace(SMALL, screening=Screening(weights="samples"))) as simulation:
+        start = simulation.initial_state()
+        following, _ = simulation.step(start)
+        rows, counts = simulation._executor.rows.matrix, simulation.sample_counts.double()
+        expected = ((counts / counts.sum()) @ rows.double()).float()
+    torch.testing.assert_close(following.params - start.params, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_an_attack_that_does_not_fit_is_refused_before_any_round():
+    backdoor = Backdoor(Patch(9), target=0, share=0.5)
+    with pytest.raises(ConfigError, match="Patch"):
+        simulate(replace(IMAGES, adversary=Adversary(who=FirstClients(count=1), data=backdoor)))
+    with pytest.raises(ConfigError, match="clients"):
+        simulate(replace(SMALL, adversary=Adversary(who=FirstClients(count=7), update=SignFlip())))
+
+
+def test_the_simulation_gives_the_threads_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with simulate(SMALL):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu():
+    experiment = replace(
+        SMALL,
+        data=Digits(),
+        model=CNN(),
+        aggregator=TrimmedMean(1),
+        adversary=Adversary(who=FirstClients(count=1), data=Backdoor(Patch(2), target=0, share=0.5)),
+    )
+    ends = []
+    for device in ("cpu", "cuda"):
+        with simulate(replace(experiment, run=RunSettings(rounds=3, device=device))) as simulation:
+            state = simulation.initial_state()
+            for _ in range(3):
+                state, _ = simulation.step(state)
+            ends.append(state.params.cpu())
+    torch.testing.assert_close(*ends, atol=1e-4, rtol=1e-3)
