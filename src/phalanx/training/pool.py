@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self, cast
 
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError, WorkerError
@@ -21,7 +22,7 @@ from phalanx.core.params import Layout
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines.loop import use_channels_last
 from phalanx.training.shared import shared_rows, shared_tensor
-from phalanx.training.worker import Piece, Shared, Task, Worker, pickled, receive
+from phalanx.training.worker import Piece, Shared, Task, Worker, pack, send
 
 
 class WorkerPool:
@@ -105,7 +106,7 @@ class WorkerPool:
             is_scratch=self._is_scratch(out),
         )
         try:
-            return self._distribute(pickled(task), list(_pieces(cohort, state, self._num_workers)))
+            return self._distribute(task, list(_pieces(cohort, state, self._num_workers)))
         except BaseException:
             self._kill()
             raise
@@ -129,7 +130,7 @@ class WorkerPool:
                 return bool(is_scratch)
         raise WorkerError("Workers write into the pool's rows or scratch; got rows that are neither.")
 
-    def _distribute(self, task: bytes, pieces: list[Piece]) -> State:
+    def _distribute(self, task: Task, pieces: list[Piece]) -> State:
         """Hand out pieces, the next one to whoever is done, and merge their states in the order of the pieces."""
         states: list[State] = [{}] * len(pieces)
         waiting, busy, idle = list(enumerate(pieces)), dict[Connection, int](), list(self._processes)
@@ -137,28 +138,27 @@ class WorkerPool:
             while waiting and idle:
                 number, piece = waiting.pop(0)
                 connection = idle.pop(0)
-                self._send(connection, task, pickled(piece))
+                self._send(connection, task, piece)
                 busy[connection] = number
             for connection in cast(list[Connection], wait(list(busy))):
                 states[busy.pop(connection)] = self._receive(connection)
                 idle.append(connection)
         return {name: value for state in states for name, value in state.items()}
 
-    def _send(self, connection: Connection, *messages: bytes) -> None:
+    def _send(self, connection: Connection, task: Task, piece: Piece) -> None:
         try:
-            for message in messages:
-                connection.send_bytes(message)
+            send(connection, task, piece)
         except OSError:
             raise self._death(connection) from None
 
     def _receive(self, connection: Connection) -> State:
         try:
-            succeeded, answer = receive(connection)
+            answer = connection.recv()
         except (EOFError, OSError):
             raise self._death(connection) from None
-        if not succeeded:
+        if isinstance(answer, str):
             raise WorkerError(answer)
-        return cast(State, answer)
+        return load(answer)
 
     def _death(self, connection: Connection) -> WorkerError:
         process = self._processes[connection]
@@ -196,5 +196,5 @@ def _pieces(cohort: Cohort, state: State, num_workers: int) -> Iterator[Piece]:
             ids=ids,
             places=tuple(cohort.places[i] for i in chosen),
             attackers=tuple(cohort.attackers[i] for i in chosen) if cohort.attackers else (),
-            state={name: value for client in ids for name, value in entries.get(str(client), {}).items()},
+            state=pack({name: value for client in ids for name, value in entries.get(str(client), {}).items()}),
         )

@@ -1,19 +1,18 @@
 """A worker's life: read what to train, train it into shared rows, answer; until the pipe ends.
 
 It inherits model, samples and clients at the fork, so only what changes from round to round travels: settings, ids and states
-by pipe, global parameters through shared memory.
+by an unnamed pipe that no other process can write to, global parameters through shared memory.
 """
 
 import ctypes
 import os
-import pickle
 import signal
 import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError, PhalanxError
@@ -37,12 +36,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some of a cohort's clients, with their state."""
+    """Some of a cohort's clients, with their packed state."""
 
     ids: tuple[int, ...]
     places: tuple[int, ...]
     attackers: tuple[int, ...]
-    state: State
+    state: bytes
 
 
 @dataclass(frozen=True)
@@ -79,18 +78,19 @@ class Worker:
             os.sched_setaffinity(0, {core})
         try:
             while True:
-                task, piece = receive(connection), receive(connection)
-                connection.send_bytes(self._answer(task, piece))
+                task, piece = connection.recv()
+                connection.send(self._answer(task, piece))
         except (EOFError, OSError):
             return
 
-    def _answer(self, task: Task, piece: Piece) -> bytes:
+    def _answer(self, task: Task, piece: Piece) -> bytes | str:
+        """The packed new state, or what went wrong."""
         try:
-            return pickled((True, self._work(task, piece)))
+            return pack(self._work(task, piece))
         except PhalanxError as error:
-            return pickled((False, str(error)))
+            return str(error)
         except Exception as error:  # noqa: BLE001 - whatever a user's module raises is to reach the parent
-            return pickled((False, f"Training failed in a worker: {type(error).__name__}: {error}"))
+            return f"Training failed in a worker: {type(error).__name__}: {error}"
 
     def _work(self, task: Task, piece: Piece) -> State:
         shared = self.shared
@@ -112,26 +112,28 @@ class Worker:
             previous_update=shared.previous_update if task.has_previous_update else None,
             model=self.model,
         )
-        return task.trainer.train(cohort, piece.state, context, shared.scratch if task.is_scratch else shared.rows)
+        return task.trainer.train(cohort, load(piece.state), context, shared.scratch if task.is_scratch else shared.rows)
 
 
-def pickled(message: object) -> bytes:
-    """A message between a process and its own forks.
+def pack(state: State) -> bytes:
+    """A state as bytes for the pipe, where torch would send each tensor as a shared file; `safetensors.torch.load` unpacks."""
+    return save({name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()})
 
-    Raises: ConfigError if it cannot be written, such as a class made inside a function.
+
+def send(connection: Connection, task: Task, piece: Piece) -> None:
+    """Tell a worker what to do.
+
+    Raises: OSError if it is gone; ConfigError if the task cannot travel, such as a trainer of a class made inside a function.
     """
     try:
-        return pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        connection.send((task, piece))
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - writing an object runs whatever its class says
         raise ConfigError(
             f"What workers are to do cannot be sent to them: {error}. "
             "Define its class at the top of a module, or set workers = 1."
         ) from None
-
-
-def receive(connection: Connection) -> Any:
-    """The next message; EOFError or OSError if the other side is gone."""
-    return pickle.loads(connection.recv_bytes())  # noqa: S301 - written by our own fork
 
 
 def _die_with_parent() -> None:
