@@ -91,8 +91,9 @@ class ClientWork:
         cohort = work.cohort
         self.id, self.samples = cohort.ids[i], cohort.samples
         self.index = cohort.index[i].to(self.samples.labels.device)
+        self.size = self.index.numel()
         self._work = work
-        self._poison: DataAttack | None = cohort.poison if len(self.index) else None
+        self._poison: DataAttack | None = cohort.poison if self.size else None
         self._augmenting = work.context.generator("augment", self.id) if work.augment else None
         if self._poison is not None:
             self._attacker = cohort.attackers[i]
@@ -112,16 +113,18 @@ class ClientWork:
         Batches are slices of one permutation an epoch, the last one short. Those of fewer than `smallest` samples are left out
         and do not count as steps.
         """
-        work, size = self._work, len(self.index)
-        full, rest = divmod(size, work.batch_size)
+        work = self._work
+        full, rest = divmod(self.size, work.batch_size)
         epoch = [work.batch_size] * full + [rest] * (rest >= smallest)
         if not epoch:
             return self.index[:0], []
-        shuffling = work.context.generator("batches", self.id)
+        shuffling, used = work.context.generator("batches", self.id), sum(epoch)
         epochs = work.epochs or -(-cast(int, work.steps) // len(epoch))
         sizes = (epoch * epochs)[: work.steps]
-        orders = [torch.randperm(size, generator=shuffling)[: sum(epoch)] for _ in range(epochs)]
-        return torch.cat(orders)[: sum(sizes)].to(self.index.device), sizes
+        orders = [torch.randperm(self.size, generator=shuffling)[:used] for _ in range(epochs)]
+        # Hundreds of clients come here every round: not even one needless copy.
+        order = orders[0] if epochs == 1 else torch.cat(orders)
+        return order[: sum(sizes)].to(self.index.device), sizes
 
     def load(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """A batch as the model sees it: looked up, augmented, poisoned, normalised, in this order; and its labels."""

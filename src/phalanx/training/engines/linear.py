@@ -4,6 +4,7 @@ Every client is padded by its own size only and every product is made matrix by 
 is trained beside it.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from phalanx.core import params as flat
 from phalanx.core.types import Rows, Status
 from phalanx.training.work import ClientWork, LocalWork
 
@@ -48,74 +48,86 @@ def _stages(model: nn.Module) -> list[nn.Module]:
 
 @torch.no_grad()
 def train(work: LocalWork, model: nn.Module, out: Rows) -> None:
-    """Train every client of the cohort and write its row of `out`; `model` only tells the shapes."""
-    shapes = [tuple(parameter.shape) for parameter in flat.trainable(model).values()]
-    for rows, batch_size in _chunks(work, features=shapes[0][1]):
-        _train(work, rows, batch_size, shapes, out)
-    for place in (place for place, index in zip(work.cohort.places, work.cohort.index) if not len(index)):
+    """Train every client of the cohort and write its row of `out`; the model itself is not needed."""
+    for members, batch_size in _chunks(work):
+        _train(work, _Batches([work.client(i) for i in members], batch_size), [work.cohort.places[i] for i in members], out)
+    for place in (place for place, index in zip(work.cohort.places, work.cohort.index) if not index.numel()):
         out.matrix[place], out.loss[place], out.steps[place] = 0, 0, 0
         out.status[place] = Status.NO_SAMPLES
 
 
-def _chunks(work: LocalWork, features: int) -> Iterator[tuple[list[int], int]]:
-    """Clients that are trained together, with the batch size that they are padded to: a power of two for those with less."""
+def _chunks(work: LocalWork) -> Iterator[tuple[list[int], int]]:
+    """Clients that are trained together, with the batch size that they are padded to: a power of two for those with less.
+
+    The busiest come first, so that those who still train are always a prefix.
+    """
+    sizes = [index.numel() for index in work.cohort.index]
     groups: dict[int, list[int]] = defaultdict(list)
-    for i, index in enumerate(work.cohort.index):
-        if len(index):
-            groups[min(work.batch_size, 1 << (len(index) - 1).bit_length())].append(i)
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        if sizes[i]:
+            groups[min(work.batch_size, 1 << (sizes[i] - 1).bit_length())].append(i)
+    features = work.context.layout.parameters[0].shape[1]
     for batch_size, members in groups.items():
         size = max(1, _BYTES // (4 * batch_size * features))
         yield from ((members[start : start + size], batch_size) for start in range(0, len(members), size))
 
 
-def _train(work: LocalWork, rows: list[int], batch_size: int, shapes: list[tuple[int, ...]], out: Rows) -> None:
-    batches = [_Batches(work.client(i), batch_size) for i in rows]
-    order = sorted(range(len(rows)), key=lambda row: -len(batches[row].sizes))  # the busy ones are always a prefix
-    batches, places = [batches[row] for row in order], [work.cohort.places[rows[row]] for row in order]
-    start = work.context.global_params
-    pieces = torch.split(start, [torch.Size(shape).numel() for shape in shapes])
-    parameters = finals = [piece.view(shape).repeat(len(rows), *(1 for _ in shape)) for piece, shape in zip(pieces, shapes)]
-    losses, optimizer = torch.zeros(len(rows), device=start.device), work.optimizer()
-    for step in range(len(batches[0].sizes)):
-        busy = [batch for batch in batches if len(batch.sizes) > step]
-        if len(busy) < len(losses):
-            optimizer.keep(len(busy))
-            parameters = [parameter[: len(busy)] for parameter in parameters]
-        images, labels, shares = _load(busy, step)
-        residual, loss = _residual(parameters, images, labels, shares)
-        losses[: len(busy)] += loss
+def _train(work: LocalWork, batches: "_Batches", places: list[int], out: Rows) -> None:
+    start, slots = work.context.global_params, work.context.layout.parameters
+    parameters = finals = [slot.view(start).repeat(len(places), *(1 for _ in slot.shape)) for slot in slots]
+    losses, optimizer = torch.zeros(len(places), device=start.device), work.optimizer()
+    for step in range(batches.steps[0]):
+        busy = batches.busy(step)
+        if busy < len(parameters[0]):
+            optimizer.keep(busy)
+            parameters = [parameter[:busy] for parameter in parameters]
+        images, labels = batches.load(step)
+        residual, loss = _residual(parameters, images, labels, batches.shares[step, :busy])
+        losses[:busy] += loss
         if optimizer.plain_rate is not None and not work.hooks:
             _descend(parameters, residual, images, optimizer.plain_rate)
         else:
-            work.step(optimizer, parameters, _gradients(parameters, residual, images), len(busy))
-    weights = torch.cat([parameter.flatten(1) for parameter in finals], dim=1)
-    where, steps = torch.tensor(places), torch.tensor([len(batch.sizes) for batch in batches])
-    out.matrix.index_copy_(0, where.to(start.device), weights.sub_(start))
-    out.loss.index_copy_(0, where.to(start.device), losses / steps.to(start.device))
+            work.step(optimizer, parameters, _gradients(parameters, residual, images), busy)
+    where, steps = torch.tensor(places), torch.tensor(batches.steps)
+    on_device = where.to(start.device)
+    for slot, final in zip(slots, finals):
+        slot.view(out.matrix).index_copy_(0, on_device, final.sub_(slot.view(start)))
+    out.loss.index_copy_(0, on_device, losses / steps.to(start.device))
     out.steps[where], out.status[where] = steps, int(Status.SENT)
 
 
 class _Batches:
-    """A client's batches, each padded to `size`: with its own first sample, so a bad sample harms nobody else."""
+    """Some clients' batches, each padded to `size` with its client's own first sample: a bad sample harms nobody else.
 
-    def __init__(self, client: ClientWork, size: int) -> None:
-        self.client, self.size = client, size
-        self.order, self.sizes = client.plan()
-        self.index = self._pad_all(client.index[self.order])
-        self._positions = torch.split(self.order, self.sizes) if client.changes_samples else ()
+    `shares` `[steps, k, size, 1]` is 1 / m for the m samples of a batch and 0 for the padding.
+    """
 
-    def _pad_all(self, samples: Tensor) -> Tensor:
-        """`[steps, size]`."""
-        if len(samples) == len(self.sizes) * self.size:
-            return samples.view(-1, self.size)
-        is_sample = torch.arange(self.size) < torch.tensor(self.sizes)[:, None]
-        padded = samples[:1].repeat(len(self.sizes), self.size)
-        padded[is_sample.to(padded.device)] = samples
-        return padded
+    def __init__(self, clients: list[ClientWork], size: int) -> None:
+        self.clients, self.size, self.samples = clients, size, clients[0].samples
+        plans = [client.plan() for client in clients]
+        self.steps = [len(sizes) for _, sizes in plans]
+        samples = torch.cat([client.index[order] for client, (order, _) in zip(clients, plans)])
+        counts = torch.tensor([sizes + [0] * (self.steps[0] - len(sizes)) for _, sizes in plans], device=samples.device)
+        is_sample = torch.arange(size, device=samples.device) < counts.unsqueeze(2)
+        self._index = _padded(samples, is_sample).transpose(0, 1)
+        self.shares = (is_sample / counts.unsqueeze(2)).transpose(0, 1).unsqueeze(3)
+        self._positions = [torch.split(order, sizes) for order, sizes in plans] if clients[0].changes_samples else []
+
+    def busy(self, step: int) -> int:
+        """How many clients, from the first on, make this step."""
+        return bisect_left(self.steps, -step, key=lambda steps: -steps)
 
     def load(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images `[size, F]` and labels `[size]` of a client whose samples are changed."""
-        images, labels = self.client.load(self._positions[step])
+        """Images `[k, size, F]` and labels `[k, size]` of the busy clients."""
+        busy = self.busy(step)
+        if self._positions:
+            loaded = [self._changed(client, positions[step]) for client, positions in zip(self.clients[:busy], self._positions)]
+            return torch.stack([images for images, _ in loaded]), torch.stack([labels for _, labels in loaded])
+        images, labels = self.samples.pixels(self._index[step, :busy].flatten())
+        return self.samples.normalize(images).view(busy, self.size, -1), labels.view(busy, self.size)
+
+    def _changed(self, client: ClientWork, positions: Tensor) -> tuple[Tensor, Tensor]:
+        images, labels = client.load(positions)
         missing = self.size - len(labels)
         images = images.flatten(1)
         if not missing:
@@ -123,16 +135,14 @@ class _Batches:
         return torch.cat([images, images[:1].expand(missing, -1)]), torch.cat([labels, labels[:1].expand(missing)])
 
 
-def _load(batches: list[_Batches], step: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Images `[k, B, F]`, labels `[k, B]` and weights `[k, B, 1]`: 1 / m for a client's m samples, 0 for the padding."""
-    client, size = batches[0].client, batches[0].size
-    sizes = torch.tensor([batch.sizes[step] for batch in batches], device=client.index.device).view(-1, 1, 1)
-    weights = (torch.arange(size, device=sizes.device).unsqueeze(1) < sizes) / sizes
-    if client.changes_samples:
-        loaded = [batch.load(step) for batch in batches]
-        return torch.stack([images for images, _ in loaded]), torch.stack([labels for _, labels in loaded]), weights
-    images, labels = client.samples.pixels(torch.cat([batch.index[step] for batch in batches]))
-    return client.samples.normalize(images).view(len(batches), size, -1), labels.view(len(batches), size), weights
+def _padded(samples: Tensor, is_sample: Tensor) -> Tensor:
+    """`samples`, one client after the other, laid out where `is_sample` `[k, steps, size]`; each client's first elsewhere."""
+    if samples.numel() == is_sample.numel():
+        return samples.view(is_sample.shape)
+    per_client = is_sample.sum(dim=(1, 2))
+    padded = samples[per_client.cumsum(0) - per_client].view(-1, 1, 1).repeat(1, *is_sample.shape[1:])
+    padded[is_sample] = samples
+    return padded
 
 
 def _residual(parameters: list[Tensor], images: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
