@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from ratios import Row, show
 
 from phalanx.aggregators import Flame, Krum, Mean
 from phalanx.config import EvaluationSettings, Experiment, RunSettings
@@ -27,6 +26,7 @@ from phalanx.experiments.folder import RunFolder
 from phalanx.models import LogisticRegression, SkyMaskCNN
 from phalanx.simulation import Simulation
 from phalanx.training import SGD
+from ratios import Row, show
 
 MIB = 2**20
 

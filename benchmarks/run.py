@@ -5,12 +5,11 @@ python benchmarks/run.py [--quick]
 
 import argparse
 
-from ratios import show
-
 import aggregators
 import rounds
 import startup
 import training
+from ratios import show
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
