@@ -10,6 +10,7 @@ from phalanx.core.families import Trainer
 from phalanx.core.params import Layout
 from phalanx.core.types import Cohort, RoundContext, Rows, State
 from phalanx.training.engines.loop import use_channels_last
+from phalanx.training.shared import shared_rows
 
 
 class InProcess:
@@ -20,7 +21,8 @@ class InProcess:
         use_channels_last(model)
         self._model = model
         self.rows = Rows.empty(capacity, layout, device=device)
-        self.scratch = Rows.empty(scratch, layout, device=device)
+        # Seldom all used: on the CPU its memory is taken page by page.
+        self.scratch = shared_rows(scratch, layout) if device.type == "cpu" else Rows.empty(scratch, layout, device=device)
 
     def __enter__(self) -> Self:
         return self

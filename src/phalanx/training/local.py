@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Augmentation, LearningRateSchedule, StepHook, Trainer
-from phalanx.core.types import Cohort, RoundContext, Rows, State
+from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines import linear, loop
 from phalanx.training.schedules import Constant
 from phalanx.training.work import LocalWork, Optimizer
@@ -65,6 +66,13 @@ class LocalTrainer(Trainer, ABC):
                 'Leave engine at "auto".'
             )
         return self.engine
+
+    def check(self, model: nn.Module, samples: Samples) -> None:
+        """The engine must suit the model, and every augmentation the samples. Raises: ConfigError."""
+        self.engine_for(model)
+        images, _ = samples.pixels(torch.zeros(2, dtype=torch.int64, device=samples.labels.device))
+        for augmentation in self.augment:
+            augmentation.apply(images, torch.Generator())
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         """Train the cohort in `context.model`; nothing is remembered between rounds.

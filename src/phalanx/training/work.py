@@ -14,7 +14,7 @@ from torch import Tensor
 
 from phalanx.core import rng
 from phalanx.core.families import Augmentation, DataAttack, StepHook
-from phalanx.core.types import Cohort, RoundContext
+from phalanx.core.types import Cohort, Draw, RoundContext
 
 
 class Optimizer(Protocol):
@@ -133,12 +133,7 @@ class ClientWork:
             for augmentation in self._work.augment:
                 images = augmentation.apply(images, self._augmenting)
         if self._poison is not None:
-            images, labels = self._poison.poison(
-                images,
-                labels,
-                chosen=None if self._chosen is None else self._chosen[positions],
-                attacker=self._attacker,
-                num_classes=self.samples.num_classes,
-                generator=self._poisoning,
-            )
+            chosen = None if self._chosen is None else self._chosen[positions]
+            draw = Draw(self.samples.num_classes, self._poisoning, chosen, self._attacker)
+            images, labels = self._poison.poison(images, labels, draw)
         return self.samples.normalize(images), labels

@@ -4,7 +4,6 @@ No copy of the module, no DataLoader, no `.grad`, no torch.optim (its first use 
 result is bit for bit that of the naive way in the same memory format.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from phalanx.core import params as flat
 from phalanx.core import rng
+from phalanx.core.params import Layout
 from phalanx.core.types import Rows, Status
 from phalanx.training.work import ClientWork, LocalWork
 
@@ -28,17 +28,22 @@ def train(work: LocalWork, model: nn.Module, out: Rows) -> None:
     model.train()
     use_channels_last(model)
     flat.load(model, context.global_params, context.global_buffers)
-    module = _Module.of(model)
+    module, target = _Module.of(model), _Target.of(out, context.layout)
+    losses, steps = torch.zeros(len(work.cohort), device=module.device), []
     try:
         # Dropout draws from the global stream; it is lent to each client in turn and given back as it was.
         with torch.random.fork_rng(devices=[module.device] if module.device.type == "cuda" else []):
             for i, place in enumerate(work.cohort.places):
                 module.reset()
                 _seed(module.device, rng.derive(context.seed, "forward", context.round, work.cohort.ids[i]))
-                loss, steps = _descend(work, work.client(i), module)
-                _write(work, module, out, place, loss, steps)
+                steps.append(_descend(work, work.client(i), module, losses[i]))
+                target.write(place, module)
     finally:
         module.reset()
+    places, made = list(work.cohort.places), torch.tensor(steps, dtype=torch.int64)
+    out.loss[places] = losses / made.clamp(min=1).to(losses.device)
+    out.steps[places] = made
+    out.status[places] = torch.where(made > 0, int(Status.SENT), int(Status.NO_SAMPLES))
 
 
 def use_channels_last(model: nn.Module) -> None:
@@ -49,37 +54,61 @@ def use_channels_last(model: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class _Module:
-    """A module with the tensors that training changes, and copies of them as every client finds them."""
+    """A module with the tensors that training changes, and copies of them as every client finds them.
+
+    `changing` begins with the parameters.
+    """
 
     model: nn.Module
     parameters: list[nn.Parameter]
     float_buffers: list[Tensor]
     changing: list[Tensor]
     start: list[Tensor]
+    smallest_batch: int
+    is_channels_last: bool
 
     @classmethod
     def of(cls, model: nn.Module) -> "_Module":
         parameters = list(flat.trainable(model).values())
         # All buffers, also those that never travel: BatchNorm's counter must not remember other clients.
         changing = [*parameters, *model.buffers()]
-        start = [tensor.detach().clone() for tensor in changing]
-        return cls(model, parameters, list(flat.float_buffers(model).values()), changing, start)
+        return cls(
+            model=model,
+            parameters=parameters,
+            float_buffers=list(flat.float_buffers(model).values()),
+            changing=changing,
+            start=[tensor.detach().clone() for tensor in changing],
+            smallest_batch=2 if any(isinstance(part, _BatchNorm) for part in model.modules()) else 1,
+            is_channels_last=any(parameter.dim() == 4 for parameter in parameters),
+        )
 
     @property
     def device(self) -> torch.device:
         return self.parameters[0].device
 
-    @property
-    def smallest_batch(self) -> int:
-        return 2 if any(isinstance(part, _BatchNorm) for part in self.model.modules()) else 1
-
-    @property
-    def is_channels_last(self) -> bool:
-        return any(parameter.dim() == 4 for parameter in self.parameters)
-
     @torch.no_grad()
     def reset(self) -> None:
         torch._foreach_copy_(self.changing, self.start)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The rows of a cohort, seen tensor by tensor: `parameters[j]` is the j-th parameter of all clients, `[k, ...]`."""
+
+    parameters: list[Tensor]
+    float_buffers: list[Tensor]
+
+    @classmethod
+    def of(cls, out: Rows, layout: Layout) -> "_Target":
+        return cls(list(layout.views(out.matrix).values()), list(layout.buffer_views(out.buffers).values()))
+
+    @torch.no_grad()
+    def write(self, place: int, module: _Module) -> None:
+        # Straight into the row, in one pass: the row is as large as the model, and cold.
+        for updates, parameter, start in zip(self.parameters, module.parameters, module.start):
+            torch.sub(parameter, start, out=updates[place])
+        for values, value in zip(self.float_buffers, module.float_buffers):
+            values[place] = value
 
 
 def _seed(device: torch.device, seed: int) -> None:
@@ -88,10 +117,10 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.cuda.default_generators[device.index].manual_seed(seed)
 
 
-def _descend(work: LocalWork, client: ClientWork, module: _Module) -> tuple[Tensor, int]:
-    """All steps of one client: the sum of their losses and their number."""
+def _descend(work: LocalWork, client: ClientWork, module: _Module, total: Tensor) -> int:
+    """All steps of one client, their losses added to `total`; how many there were."""
     model, parameters, is_channels_last = module.model, module.parameters, module.is_channels_last
-    optimizer, total = work.optimizer(), torch.zeros((), device=module.device)
+    optimizer = work.optimizer()
     order, sizes = client.plan(module.smallest_batch)
     for positions in torch.split(order, sizes):
         images, labels = client.load(positions)
@@ -103,22 +132,5 @@ def _descend(work: LocalWork, client: ClientWork, module: _Module) -> tuple[Tens
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
         with torch.no_grad():
             work.step(optimizer, parameters, gradients, 1)
-            total += loss
-    return total, len(sizes)
-
-
-@torch.no_grad()
-def _write(work: LocalWork, module: _Module, out: Rows, place: int, loss: Tensor, steps: int) -> None:
-    layout = work.context.layout
-    row = out.matrix[place]
-    _copy([slot.view(row) for slot in layout.parameters], module.parameters)
-    row.sub_(work.context.global_params)
-    _copy([slot.view(out.buffers[place]) for slot in layout.buffers], module.float_buffers)
-    out.loss[place] = loss / max(steps, 1)
-    out.steps[place] = steps
-    out.status[place] = Status.SENT if steps else Status.NO_SAMPLES
-
-
-def _copy(targets: list[Tensor], sources: Sequence[Tensor]) -> None:
-    if targets:
-        torch._foreach_copy_(targets, list(sources))
+        total += loss.detach()
+    return len(sizes)
