@@ -74,6 +74,15 @@ def test_a_buffer_that_is_not_finite_costs_the_round():
     assert updates.ids.tolist() == [0]
 
 
+def test_a_huge_buffer_costs_the_round():
+    rows = Rows.empty(5, LAYOUT)
+    rows.buffers.fill_(1.0)
+    rows.buffers[3, 2] = 3e38
+    updates, rejected = Screening().screen(rows, (0, 1, 2, 3, 4), torch.ones(5))
+    assert rejected == [Rejection(3, "norm over the cap")]
+    assert bool((updates.buffers == 1).all())
+
+
 def test_clients_that_never_sent_are_no_rejections():
     rows = rows_of(torch.randn(4, 3))
     rows.matrix[2] = float("nan")

@@ -2,16 +2,15 @@
 
 import pytest
 import torch
+from torch import nn
 
 from phalanx.core.params import Layout
 from phalanx.core.types import RoundContext
-from phalanx.models import MLP
 from phalanx.server import Screening, receive
 from phalanx.testing import AGGREGATORS
 from phalanx.testing.replies import honest_replies, malformed_replies
 
-MODEL = MLP(hidden=(8,)).build((6,), 3, torch.Generator().manual_seed(0))
-LAYOUT = Layout.of(MODEL)
+LAYOUT = Layout.of(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)))
 RULES = [example.rule for example in AGGREGATORS]
 
 

@@ -194,8 +194,8 @@ def test_buffers_are_averaged_over_the_clients_with_influence():
     with simulate(replace(IMAGES, aggregator=OnlyFirst())) as one, simulate(replace(IMAGES, aggregator=Mean())) as all_of_them:
         first, _ = one.step(one.initial_state())
         mean, _ = all_of_them.step(all_of_them.initial_state())
-        torch.testing.assert_close(first.buffers, one._executor.rows.buffers[0])
-        torch.testing.assert_close(mean.buffers, all_of_them._executor.rows.buffers[:6].mean(dim=0))
+        torch.testing.assert_close(first.buffers, one.clients.rows.buffers[0])
+        torch.testing.assert_close(mean.buffers, all_of_them.clients.rows.buffers[:6].mean(dim=0))
     assert not torch.equal(first.buffers, mean.buffers)
 
 
@@ -228,7 +228,7 @@ def test_weights_by_samples_reach_the_mean():
     with simulate(replace(SMALL, screening=Screening(weights="samples"))) as simulation:
         start = simulation.initial_state()
         following, _ = simulation.step(start)
-        rows, counts = simulation._executor.rows.matrix, simulation.sample_counts.double()
+        rows, counts = simulation.clients.rows.matrix, simulation.sample_counts.double()
         expected = ((counts / counts.sum()) @ rows.double()).float()
     torch.testing.assert_close(following.params - start.params, expected, atol=1e-6, rtol=1e-4)
 

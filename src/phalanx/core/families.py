@@ -19,8 +19,10 @@ from phalanx.core.types import (
     Cohort,
     Crafted,
     DataSplit,
+    Draw,
     RoundContext,
     Rows,
+    Samples,
     State,
     Updates,
 )
@@ -91,6 +93,12 @@ class LearningRateSchedule(Component, ABC, family="learning_rate_schedule"):
 class Trainer(Component, ABC, family="trainer"):
     """What clients do with their data in a round."""
 
+    def check(self, model: nn.Module, samples: Samples) -> None:
+        """Fail before round 0 where this trainer cannot train this model on these samples.
+
+        Raises: ConfigError.
+        """
+
     @abstractmethod
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         """Train every client of the cohort from `context.global_params` and write row `cohort.places[i]` of `out`.
@@ -129,17 +137,8 @@ class DataAttack(Component, ABC, family="data_attack"):
         return None
 
     @abstractmethod
-    def poison(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        chosen: Tensor | None,
-        attacker: int,
-        num_classes: int,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
-        """A poisoned copy of a batch: float images `[B, ...]` before normalisation, labels `[B]`; `chosen` `[B]` as above."""
+    def poison(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """A poisoned copy of a batch: float images `[B, ...]` before normalisation, labels `[B]`."""
 
     def stamp(self, images: Tensor) -> Tensor:
         """Test images `[B, ...]` as the attacker presents them: with the union of all attackers' triggers."""

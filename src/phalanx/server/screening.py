@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from phalanx.core.component import Component
+from phalanx.core.errors import ConfigError
 from phalanx.core.params import Layout, Slot
 from phalanx.core.types import Rows, Status, Updates
 
@@ -82,6 +83,10 @@ class Screening(Component):
     weights: Literal["uniform", "samples"] = "uniform"
     max_samples: PositiveInt | None = None
 
+    def __post_init__(self) -> None:
+        if self.max_samples is not None and self.weights == "uniform":
+            raise ConfigError('screening.max_samples limits weights by samples; set screening.weights = "samples" with it.')
+
     def screen(self, rows: Rows, ids: Sequence[int], samples: Tensor) -> tuple[Updates, list[Rejection]]:
         """The updates that go to the rule. `samples` `[k]` are the server's own counts.
 
@@ -101,19 +106,30 @@ class Screening(Component):
         return Updates(kept.matrix, kept.buffers, clients, self._weights(samples[keep])), rejected
 
     def _reasons(self, rows: Rows, sent: Tensor) -> dict[int, str]:
-        # One pass over the matrix: a NaN or an infinity anywhere makes the row's norm non-finite. A finite row can overflow
-        # float32's squares, so the few suspects are looked at once more in float64.
-        norms = torch.linalg.vector_norm(rows.matrix, dim=1).double()
-        for place in (~norms.isfinite() & sent).nonzero().flatten().tolist():
-            norms[place] = torch.linalg.vector_norm(rows.matrix[place], dtype=torch.float64)
-        finite = norms.isfinite() & rows.buffers.isfinite().all(dim=1)
-        positive = norms[finite & sent & (norms > 0)]
-        cap = positive.median() * self.norm_cap if len(positive) else torch.inf
-        too_large = finite & sent & (norms > cap)
-        found = dict.fromkeys((~finite & sent).nonzero().flatten().tolist(), "not finite")
-        return found | dict.fromkeys(too_large.nonzero().flatten().tolist(), "norm over the cap")
+        """Why which rows are dropped, by place. Buffers are judged like parameters: a model needs both."""
+        bad, too_large = torch.zeros_like(sent), torch.zeros_like(sent)
+        for matrix in (rows.matrix, rows.buffers):
+            lengths = norms_with_suspects(matrix)
+            finite = lengths.isfinite()
+            positive = lengths[finite & sent & (lengths > 0)]
+            bad |= ~finite & sent
+            if len(positive):
+                too_large |= finite & sent & (lengths > positive.median() * self.norm_cap)
+        found = dict.fromkeys(too_large.nonzero().flatten().tolist(), "norm over the cap")
+        return found | dict.fromkeys(bad.nonzero().flatten().tolist(), "not finite")
 
     def _weights(self, samples: Tensor) -> Tensor:
         if self.weights == "uniform":
             return torch.ones(len(samples), dtype=torch.float64)
         return samples.clamp(max=self.max_samples).double() if self.max_samples else samples.double()
+
+
+def norms_with_suspects(matrix: Tensor) -> Tensor:
+    """Row norms `[k]` float64, not finite exactly where a row holds a NaN or an infinity. One pass over the matrix.
+
+    A finite row can overflow float32's squares, so the few rows whose norm is not finite are looked at once more in float64.
+    """
+    lengths = torch.linalg.vector_norm(matrix, dim=1).double()
+    for place in (~lengths.isfinite()).nonzero().flatten().tolist():
+        lengths[place] = torch.linalg.vector_norm(matrix[place], dtype=torch.float64)
+    return lengths

@@ -1,53 +1,56 @@
 """The attackers' move in a round: they see what their attack may know, and replace the rows they send."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from phalanx.core.types import AttackView, Crafted, RoundContext, Rows, State, Status
-from phalanx.simulation.state import FederationState
-
-if TYPE_CHECKING:
-    from phalanx.simulation.simulation import Simulation
+from phalanx.attacks import Adversary
+from phalanx.core.families import Aggregator
+from phalanx.core.types import AttackView, RoundContext, Rows, State, Status
 
 
-def craft(
-    simulation: "Simulation",
+def attack(
+    adversary: Adversary,
+    rule: Aggregator,
     rows: Rows,
-    ids: tuple[int, ...],
-    attackers: Mapping[int, int],
-    state: FederationState,
+    places: Sequence[int],
+    state: State,
     context: RoundContext,
-) -> tuple[Crafted, State]:
-    """Write the malicious rows in place; what the attack reached, and what it remembers."""
-    adversary = simulation.experiment.adversary
+    train_honestly: Callable[[Sequence[int]], Tensor],
+) -> tuple[Mapping[str, float], State]:
+    """Write the malicious rows of the attackers at `places` in place; what the attack reached, and what it remembers.
+
+    `train_honestly` gives the rows `[f, d]` that the clients at some places would have sent as honest ones.
+    """
     sent = rows.status == Status.SENT
-    bad = torch.zeros_like(sent)
-    bad[list(attackers)] = True
-    places = tuple((bad & sent).nonzero().flatten().tolist())
-    if adversary.update is None or not places:
-        return Crafted(rows.matrix[:0]), state.adversary
-    own = rows.matrix[list(places)]
-
-    def own_clean() -> Tensor:
-        if adversary.data is None and adversary.client is None:
-            return own
-        out = simulation.scratch.first(len(places))
-        clients = tuple(ids[place] for place in places)
-        trainer = simulation.experiment.training
-        simulation.train_group(trainer, clients, tuple(range(len(places))), state.clients, context, out)
-        return out.matrix
-
+    bad = [place for place in places if sent[place]]
+    if adversary.update is None or not bad:
+        return {}, state
+    own = rows.matrix[bad]
+    trained_honestly = adversary.data is None and adversary.client is None
+    sent[bad] = False
     view = AttackView(
         own=own,
-        own_clean=own_clean,
-        num_updates=int(sent.sum()),
-        honest=rows.matrix[(sent & ~bad).to(own.device)] if adversary.update.is_omniscient else None,
-        aggregator=simulation.experiment.aggregator if adversary.update.knows_aggregator else None,
-        previous_update=state.previous_update,
+        own_clean=lambda: own if trained_honestly else train_honestly(bad),
+        num_updates=len(bad) + int(sent.sum()),
+        honest=finite(take(rows.matrix, sent.nonzero().flatten().tolist())) if adversary.update.is_omniscient else None,
+        aggregator=rule if adversary.update.knows_aggregator else None,
+        previous_update=context.previous_update,
     )
-    crafted, memory = adversary.update.craft(view, state.adversary, context)
-    rows.matrix[list(places)] = crafted.rows
-    return crafted, memory
+    crafted, memory = adversary.update.craft(view, state, context)
+    rows.matrix[bad] = crafted.rows
+    return crafted.metrics, memory
+
+
+def take(matrix: Tensor, places: Sequence[int]) -> Tensor:
+    """Rows of a matrix; a view where they lie together, because a second matrix of a thousand clients is dear."""
+    if places and places[-1] - places[0] + 1 == len(places):
+        return matrix[places[0] : places[-1] + 1]
+    return matrix[list(places)]
+
+
+def finite(rows: Tensor) -> Tensor:
+    """Without the rows that screening will drop: one client that diverged must not spoil what attackers compute."""
+    keep = torch.linalg.vector_norm(rows, dim=1).isfinite()
+    return rows if keep.all() else rows[keep]

@@ -34,19 +34,22 @@ def number(value: float | None, digits: int = 6) -> float | None:
 
 def round_event(
     round: int,
+    *,
     sampled: int,
+    absent: Mapping[str, int],
     updates: Updates,
     aggregate: Aggregate,
     rejected: Sequence[Rejection],
     malicious: Set[int],
     loss: float | None,
-    reason: str | None,
+    kept_model: str | None,
     attack: Mapping[str, float],
     seconds: dict[str, Value],
 ) -> Event:
-    """The event of one round."""
+    """The event of one round. `absent` counts sampled clients that sent nothing, by why."""
     values: dict[str, Value] = {
         "sampled": sampled,
+        **absent,
         "received": len(updates) + len(rejected),
         "loss": number(loss),
         "update_norm": None if aggregate.update is None else number(float(torch.linalg.vector_norm(aggregate.update))),
@@ -54,8 +57,8 @@ def round_event(
         "malicious": list[Value](sorted(malicious)),
         "rejected": by_reason(rejected),
     }
-    if reason is not None:
-        values["kept_model"] = reason
+    if kept_model is not None:
+        values["kept_model"] = kept_model
     if aggregate.influence is not None:
         values["influence"] = [float(f"{share:.4g}") for share in aggregate.influence.tolist()]
     if malicious and len(updates):

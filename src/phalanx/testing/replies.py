@@ -35,6 +35,7 @@ def malformed_replies(
     generator = rng.generator(seed, "malformed replies")
     faults = list(FAULTS.items())
     largest = max(layout.parameters, key=lambda slot: slot.stop - slot.start).name
+    largest_buffer = max(layout.buffers, key=lambda slot: slot.stop - slot.start).name if layout.b else ""
     for number in range(count):
         name, (reason, spoil) = faults[number % len(faults)]
         source = honest[int(torch.randint(len(honest), (), generator=generator))]
@@ -42,7 +43,11 @@ def malformed_replies(
         if name == "duplicate":
             yield reason, source, len(honest)
             continue
-        yield reason, replace(source, client=len(honest), parameters=spoil(dict(source.parameters), largest, generator)), place
+        sent, key = (
+            ("buffers", largest_buffer) if number % 2 and name in BUFFER_FAULTS and layout.b else ("parameters", largest)
+        )
+        spoilt = spoil(dict(getattr(source, sent)), key, generator)
+        yield reason, replace(source, client=len(honest), **{sent: spoilt}), place
 
 
 def _fill(value: float) -> Callable[[dict[str, Tensor], str, torch.Generator], Tensors]:
@@ -91,3 +96,8 @@ FAULTS: Mapping[str, tuple[str, Callable[[dict[str, Tensor], str, torch.Generato
     "duplicate": ("duplicate", _fill(0.0)),
 }
 """What a stranger may send by name, with the reason it is dropped for. Subnormal numbers are well-formed and no fault."""
+
+BUFFER_FAULTS = frozenset(
+    {"all NaN", "one NaN", "one infinity", "1e38 everywhere", "a huge norm", "a tensor cut off", "float64"}
+)
+"""Those that are sent in a model's buffers, too."""
