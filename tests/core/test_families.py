@@ -173,7 +173,7 @@ def test_success_is_counted_on_images_whose_class_is_not_the_target():
 
         success_class = 1
 
-        def poison(self, images, labels, **_):
+        def poison(self, images, labels, draw):
             return images, torch.ones_like(labels)
 
     class _Untargeted(_Target):

@@ -25,8 +25,8 @@ SIZES = (9, 4, 0, 17, 8, 1, 6)
 class _Flip(DataAttack):
     """Calls everything class 0, with some noise."""
 
-    def poison(self, images, labels, *, chosen, attacker, num_classes, generator):
-        return images + (attacker + 1) * torch.rand(images.shape, generator=generator), torch.zeros_like(labels)
+    def poison(self, images, labels, draw):
+        return images + (draw.attacker + 1) * torch.rand(images.shape, generator=draw.generator), torch.zeros_like(labels)
 
 
 class _Drag(StepHook):

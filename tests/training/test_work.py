@@ -27,9 +27,9 @@ class _Record(DataAttack):
         CALLS.append(("choose", labels.clone(), float(torch.rand(1, generator=generator))))
         return labels == labels[0]
 
-    def poison(self, images, labels, *, chosen, attacker, num_classes, generator):
-        draw = float(torch.rand(1, generator=generator))
-        CALLS.append(("poison", images.clone(), labels.clone(), chosen, attacker, num_classes, draw))
+    def poison(self, images, labels, draw):
+        number = float(torch.rand(1, generator=draw.generator))
+        CALLS.append(("poison", images.clone(), labels.clone(), draw.chosen, draw.attacker, draw.num_classes, number))
         return images, labels
 
 
@@ -82,7 +82,7 @@ def test_the_chosen_samples_are_the_same_in_every_round(world, nets):
 
 def test_poison_is_normalised_like_everything_else(world, nets):
     class _Whiten(DataAttack):
-        def poison(self, images, labels, **rest):
+        def poison(self, images, labels, draw):
             return torch.ones_like(images), labels
 
     here = world(nets["linear_model"], (6,))

@@ -10,7 +10,7 @@ from phalanx.core import rng
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import ClientAttack, DataAttack, Schedule, Selection, UpdateAttack
-from phalanx.core.types import RoundContext, Samples
+from phalanx.core.types import Draw, RoundContext, Samples
 
 
 class Adversary(Component):
@@ -57,13 +57,6 @@ class Adversary(Component):
         if self.data is None:
             return
         images, labels = samples.pixels(torch.zeros(1, dtype=torch.int64, device=samples.labels.device))
-        chosen = self.data.choose(labels, rng.generator(context.seed, "check"))
-        self.data.poison(
-            images,
-            labels,
-            chosen=chosen,
-            attacker=0,
-            num_classes=samples.num_classes,
-            generator=rng.generator(context.seed, "check"),
-        )
+        generator = rng.generator(context.seed, "check")
+        self.data.poison(images, labels, Draw(samples.num_classes, generator, self.data.choose(labels, generator)))
         self.data.stamp(images)

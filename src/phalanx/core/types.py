@@ -252,6 +252,20 @@ class Cohort:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """What poisoning one batch depends on beside its samples.
+
+    `chosen` `[B]`: which of them the attack chose for every round (`DataAttack.choose`), or None. `attacker`: the attacker's
+    number among all attackers.
+    """
+
+    num_classes: int
+    generator: torch.Generator
+    chosen: Tensor | None = None
+    attacker: int = 0
+
+
+@dataclass(frozen=True)
 class AttackView:
     """What the attackers of a round may know, and nothing else.
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from phalanx.core.families import DataAttack
-from phalanx.core.types import Samples
+from phalanx.core.types import Draw, Samples
 
 Train = Callable[[DataAttack | None], nn.Module]
 
@@ -43,7 +43,7 @@ def train_on_quarters() -> Train:
                 images, labels = train.pixels(index)
                 if attack is not None:
                     mask = None if chosen is None else chosen[index]
-                    images, labels = attack.poison(images, labels, chosen=mask, attacker=0, num_classes=3, generator=generator)
+                    images, labels = attack.poison(images, labels, Draw(3, generator, mask))
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(model(images), labels).backward()
                 optimizer.step()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from phalanx.attacks.data import Backdoor, Distributed, Patch
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import DataAttack
-from phalanx.core.types import Samples
+from phalanx.core.types import Draw, Samples
 from phalanx.metrics import evaluate
 
 IMAGES = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2) / 10
@@ -19,9 +19,7 @@ LABELS = torch.tensor([3, 7, 4, 5])
 
 
 def poison(attack: Backdoor, *, chosen: Tensor | None = None, attacker: int = 0, size: int = 4) -> tuple[Tensor, Tensor]:
-    return attack.poison(
-        IMAGES[:size], LABELS[:size], chosen=chosen, attacker=attacker, num_classes=10, generator=torch.Generator()
-    )
+    return attack.poison(IMAGES[:size], LABELS[:size], Draw(10, torch.Generator(), chosen, attacker))
 
 
 def test_per_batch_takes_the_first_images_target_class_included() -> None:
@@ -56,9 +54,7 @@ def test_each_attacker_trains_with_its_part_and_the_test_shows_the_union() -> No
 
 def test_the_batch_handed_in_is_not_changed() -> None:
     images, labels = IMAGES.clone(), LABELS.clone()
-    Backdoor(Patch(1), target=7, per_batch=4).poison(
-        images, labels, chosen=None, attacker=0, num_classes=10, generator=torch.Generator()
-    )
+    Backdoor(Patch(1), target=7, per_batch=4).poison(images, labels, Draw(10, torch.Generator()))
     assert images.equal(IMAGES)
     assert labels.equal(LABELS)
 

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from phalanx.attacks.data import LabelFlip
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import DataAttack
-from phalanx.core.types import Samples
+from phalanx.core.types import Draw, Samples
 from phalanx.metrics import evaluate
 
 LABELS = torch.tensor([0, 1, 2, 1])
 
 
 def flipped(attack: LabelFlip) -> tuple[Tensor, Tensor]:
-    return attack.poison(torch.ones(4, 5), LABELS, chosen=None, attacker=0, num_classes=3, generator=torch.Generator())
+    return attack.poison(torch.ones(4, 5), LABELS, Draw(3, torch.Generator()))
 
 
 def test_only_the_source_class_is_relabelled_and_images_stay() -> None:

@@ -7,15 +7,13 @@ from torch import Tensor, nn
 
 from phalanx.attacks.data import LabelFlipAll
 from phalanx.core.families import DataAttack
-from phalanx.core.types import Samples
+from phalanx.core.types import Draw, Samples
 from phalanx.metrics import evaluate
 
 
 def flipped(labels: Tensor, num_classes: int) -> Tensor:
     images = torch.ones(len(labels), 5)
-    return LabelFlipAll().poison(images, labels, chosen=None, attacker=0, num_classes=num_classes, generator=torch.Generator())[
-        1
-    ]
+    return LabelFlipAll().poison(images, labels, Draw(num_classes, torch.Generator()))[1]
 
 
 def test_labels_are_mirrored_and_the_middle_of_an_odd_number_stays() -> None:

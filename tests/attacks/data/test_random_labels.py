@@ -8,20 +8,13 @@ from torch import Tensor, nn
 
 from phalanx.attacks.data import RandomLabels
 from phalanx.core.families import DataAttack
-from phalanx.core.types import Samples
+from phalanx.core.types import Draw, Samples
 from phalanx.metrics import evaluate
 
 
 def drawn(seed: int) -> Tensor:
     labels = torch.zeros(5000, dtype=torch.int64)
-    return RandomLabels().poison(
-        torch.ones(5000, 1),
-        labels,
-        chosen=None,
-        attacker=0,
-        num_classes=5,
-        generator=torch.Generator().manual_seed(seed),
-    )[1]
+    return RandomLabels().poison(torch.ones(5000, 1), labels, Draw(5, torch.Generator().manual_seed(seed)))[1]
 
 
 def test_all_classes_come_up_about_equally_often() -> None:

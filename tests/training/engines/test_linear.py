@@ -40,9 +40,9 @@ class _Darken(DataAttack):
     def choose(self, labels, generator):
         return torch.rand(len(labels), generator=generator) < self.share
 
-    def poison(self, images, labels, *, chosen, attacker, num_classes, generator):
-        dark = images * chosen.view(-1, 1, 1, 1) / (attacker + 2) * torch.rand(1, generator=generator)
-        return images - dark, torch.where(chosen, 0, labels)
+    def poison(self, images, labels, draw):
+        dark = images * draw.chosen.view(-1, 1, 1, 1) / (draw.attacker + 2) * torch.rand(1, generator=draw.generator)
+        return images - dark, torch.where(draw.chosen, 0, labels)
 
 
 def agree(one, other):

@@ -10,6 +10,7 @@ from torch import Tensor
 from phalanx.attacks.data.target import require_class
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import DataAttack, Trigger
+from phalanx.core.types import Draw
 
 
 class Backdoor(DataAttack):
@@ -24,9 +25,7 @@ class Backdoor(DataAttack):
 
     >>> from phalanx.attacks.data.patch import Patch
     >>> attack = Backdoor(Patch(1), target=7, per_batch=1)
-    >>> attack.poison(
-    ...     torch.zeros(2, 1, 2, 2), torch.tensor([3, 4]), chosen=None, attacker=0, num_classes=10, generator=torch.Generator()
-    ... )[1]
+    >>> attack.poison(torch.zeros(2, 1, 2, 2), torch.tensor([3, 4]), Draw(10, torch.Generator()))[1]
     tensor([7, 4])
     """
 
@@ -59,28 +58,20 @@ class Backdoor(DataAttack):
         order = torch.randperm(len(labels), generator=generator)
         return (order < count).to(labels.device)
 
-    def poison(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        chosen: Tensor | None,
-        attacker: int,
-        num_classes: int,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
+    def poison(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """The batch with its chosen (or first `per_batch`) images stamped and relabelled.
 
         Raises: ConfigError if the target is no class or the trigger does not fit; PreconditionError if `share` is set and
         nobody called `choose`.
         """
-        require_class("Backdoor", num_classes, target=self.target)
+        require_class("Backdoor", draw.num_classes, target=self.target)
+        chosen = draw.chosen
         if self.per_batch is not None:
             chosen = torch.arange(len(labels), device=labels.device) < self.per_batch
         if chosen is None:
             raise PreconditionError("Backdoor with a share needs `chosen`, this batch's part of what `choose` gave; got None.")
         poisoned = images.clone()
-        poisoned[chosen] = self.trigger.part(attacker).stamp(images[chosen])
+        poisoned[chosen] = self.trigger.part(draw.attacker).stamp(images[chosen])
         return poisoned, labels.masked_fill(chosen, self.target)
 
     def stamp(self, images: Tensor) -> Tensor:

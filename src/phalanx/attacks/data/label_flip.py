@@ -1,12 +1,12 @@
 """Label flipping from one class to another: a targeted attack that needs no change of the images."""
 
-import torch
 from pydantic import NonNegativeInt
 from torch import Tensor
 
 from phalanx.attacks.data.target import require_class
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import DataAttack
+from phalanx.core.types import Draw
 
 
 class LabelFlip(DataAttack):
@@ -17,9 +17,10 @@ class LabelFlip(DataAttack):
 
     Reference: Tolpegin et al., Data Poisoning Attacks Against Federated Learning Systems, ESORICS 2020 (arXiv 2007.08432).
 
+    >>> import torch
     >>> attack = LabelFlip(1, target=7)
     >>> batch = torch.zeros(3, 4), torch.tensor([0, 1, 7])
-    >>> attack.poison(*batch, chosen=None, attacker=0, num_classes=10, generator=torch.Generator())[1]
+    >>> attack.poison(*batch, Draw(10, torch.Generator()))[1]
     tensor([0, 7, 7])
     """
 
@@ -35,21 +36,12 @@ class LabelFlip(DataAttack):
         """The target."""
         return self.target
 
-    def poison(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        chosen: Tensor | None,
-        attacker: int,
-        num_classes: int,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
+    def poison(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """The images as they are, and the flipped labels.
 
         Raises: ConfigError if source or target is no class.
         """
-        require_class("LabelFlip", num_classes, source=self.source, target=self.target)
+        require_class("LabelFlip", draw.num_classes, source=self.source, target=self.target)
         return images, labels.masked_fill(labels == self.source, self.target)
 
     def eligible(self, labels: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Label flipping of every class to its mirror image: an untargeted attack."""
 
-import torch
 from torch import Tensor
 
 from phalanx.core.families import DataAttack
+from phalanx.core.types import Draw
 
 
 class LabelFlipAll(DataAttack):
@@ -14,20 +14,12 @@ class LabelFlipAll(DataAttack):
     Reference: Fang et al., Local Model Poisoning Attacks to Byzantine-Robust Federated Learning, USENIX Security 2020
     (arXiv 1911.11815).
 
+    >>> import torch
     >>> batch = torch.zeros(3, 4), torch.tensor([0, 1, 9])
-    >>> LabelFlipAll().poison(*batch, chosen=None, attacker=0, num_classes=10, generator=torch.Generator())[1]
+    >>> LabelFlipAll().poison(*batch, Draw(10, torch.Generator()))[1]
     tensor([9, 8, 0])
     """
 
-    def poison(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        chosen: Tensor | None,
-        attacker: int,
-        num_classes: int,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
+    def poison(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """The images as they are, and the mirrored labels."""
-        return images, num_classes - 1 - labels
+        return images, draw.num_classes - 1 - labels

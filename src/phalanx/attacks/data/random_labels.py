@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from phalanx.core.families import DataAttack
+from phalanx.core.types import Draw
 
 
 class RandomLabels(DataAttack):
@@ -14,20 +15,11 @@ class RandomLabels(DataAttack):
 
     >>> batch = torch.zeros(1000, 1), torch.zeros(1000, dtype=torch.int64)
     >>> attack = RandomLabels()
-    >>> attack.poison(*batch, chosen=None, attacker=0, num_classes=2, generator=torch.Generator())[1].unique()
+    >>> attack.poison(*batch, Draw(2, torch.Generator()))[1].unique()
     tensor([0, 1])
     """
 
-    def poison(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        chosen: Tensor | None,
-        attacker: int,
-        num_classes: int,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
+    def poison(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """The images as they are, and drawn labels."""
-        drawn = torch.randint(num_classes, labels.shape, generator=generator, dtype=labels.dtype)
+        drawn = torch.randint(draw.num_classes, labels.shape, generator=draw.generator, dtype=labels.dtype)
         return images, drawn.to(labels.device)
