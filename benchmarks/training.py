@@ -107,7 +107,7 @@ def workloads(quick: bool) -> list[Workload]:
     return [
         Workload("logistic regression", LogisticRegression(), mnist, some, 100, 10, 8),
         Workload("MLP 784-200-10", MLP(hidden=(200,)), mnist, some, 50, 10, 1.6),
-        Workload("small CNN", CNN(), mnist, some, 30, 10, 1.7, 35),
+        Workload("small CNN", CNN(), mnist, 2 * some, 30, 10, 1.7, 35),
         Workload("SkyMask CNN", SkyMaskCNN(), mnist, 2 * few, 96, 32, 1.4, 15),
         Workload("ResNet-20", ResNet20(), color, few, 96, 32, 1.15, 15),
     ]
