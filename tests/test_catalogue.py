@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import tomllib
+from importlib.metadata import entry_points
 
 import pytest
 import tomli_w
@@ -15,6 +16,12 @@ FAMILIES = [family for family in families().values() if family.__module__ == pha
 MEMBERS = [
     (family, member) for family in FAMILIES for member in members(family).values() if member.__module__.startswith("phalanx.")
 ]
+
+
+def test_every_family_is_announced_by_its_plural():
+    groups = entry_points().groups
+    assert groups >= {f"phalanx.{family.family}s" for family in FAMILIES if family.family != "stage"}
+    assert not groups & {f"phalanx.{family.family}" for family in FAMILIES}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

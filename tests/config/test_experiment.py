@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -150,3 +152,11 @@ def test_a_mutated_config_is_refused_in_a_sentence_or_valid(data):
 @given(st.data())
 def test_a_thousand_mutated_configs_are_refused_in_a_sentence_or_valid(data):
     check_mutation(data)
+
+
+def test_a_config_of_a_module_given_in_python_loads_before_anyone_imported_the_experiments(tmp_path):
+    path = tmp_path / "e.toml"
+    path.write_text('[model]\nkind = "custom"\ndigest = "a"\n[data]\nkind = "custom"\ndigest = "b"\n')
+    script = "import sys; from phalanx.config import Experiment; print(Experiment.load(sys.argv[1]).model)"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+    assert done.stdout == "CustomModel(digest='a')\n", done.stderr

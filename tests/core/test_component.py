@@ -352,7 +352,7 @@ def test_a_class_written_again_in_the_same_place_replaces_the_old_one():
 
 
 def test_third_parties_join_through_entry_points(monkeypatch):
-    class Base(Component, ABC, family="test_plugins"): ...
+    class Base(Component, ABC, family="test_plugin"): ...
 
     made = []
 
@@ -368,15 +368,29 @@ def test_third_parties_join_through_entry_points(monkeypatch):
     assert members(Base) == {"foreign": made[0]}
 
 
+def test_what_was_given_in_python_loads_but_is_not_suggested():
+    class Base(Component, ABC, family="test_given"): ...
+
+    class Here(Base, kind="custom"):
+        digest: str
+
+    class Other(Base): ...
+
+    assert members(Base) == {"other": Other}
+    assert Base.from_table(Here("abc").to_table()) == Here("abc")
+    with pytest.raises(ConfigError, match=r"kind = 'custom_' is unknown. Allowed: other.$"):
+        Base.from_table({"kind": "custom_"})
+
+
 def test_an_entry_point_that_cannot_be_imported_is_named(monkeypatch):
-    class Base(Component, ABC, family="test_broken"): ...
+    class Base(Component, ABC, family="test_break"): ...
 
     def load():
         raise ImportError("no such thing")
 
-    point = SimpleNamespace(group="phalanx.test_broken", value="broken.package", load=load)
+    point = SimpleNamespace(group="phalanx.test_breaks", value="broken.package", load=load)
     monkeypatch.setattr(component, "entry_points", lambda group: [point])
-    with pytest.raises(ConfigError, match=r"The entry point phalanx\.test_broken: broken\.package cannot be imported: no such"):
+    with pytest.raises(ConfigError, match=r"The entry point phalanx\.test_breaks: broken\.package cannot be imported: no such"):
         members(Base)
 
 

@@ -23,6 +23,7 @@ from phalanx.core.explain import explain, nearest
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=False)
 Table = dict[str, Any]
+GIVEN_IN_PYTHON = "custom"
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field))
@@ -134,15 +135,17 @@ def dump(value: Any) -> Any:
 def members(family: type[Component]) -> dict[str, type[Component]]:
     """All concrete members of a family by `kind`: those imported, Phalanx's own, and those that entry points announce.
 
+    Left out is `custom`: it records what was given in Python, so a config may hold it, but nobody can write it.
+
     Raises: ConfigError if two different classes claim one name, or an entry point cannot be imported.
     """
     for name in sorted(families(family)):
-        for point in entry_points(group=f"phalanx.{name}"):
+        for point in entry_points(group=f"phalanx.{name}s"):
             try:
                 point.load()
             except Exception as error:
                 raise ConfigError(f"The entry point {point.group}: {point.value} cannot be imported: {error}") from error
-    return dict(sorted(_imported(family).items()))
+    return {kind: member for kind, member in sorted(_imported(family).items()) if kind != GIVEN_IN_PYTHON}
 
 
 def families(base: type[Component] = Component) -> dict[str, type[Component]]:
@@ -191,12 +194,13 @@ def _choose(family: type[Component], value: Any) -> Component:
 
 
 def _lookup(family: type[Component], kind: Any) -> type[Component]:
+    if str(kind) not in _imported(family):
+        members(family)  # imports what entry points announce
     known = _imported(family)
-    if str(kind) not in known:
-        known = members(family)
     if isinstance(kind, str) and kind in known:
         return known[kind]
-    raise PydanticCustomError("kind", "kind = {kind} is unknown{hint}", {"kind": repr(kind), "hint": nearest(str(kind), known)})
+    hint = nearest(str(kind), members(family))
+    raise PydanticCustomError("kind", "kind = {kind} is unknown{hint}", {"kind": repr(kind), "hint": hint})
 
 
 def _freeze(value: Any, *path: object) -> Any:
