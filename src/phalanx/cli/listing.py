@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,21 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 import phalanx.config  # noqa: F401 - every family is imported with it
-from phalanx.core.component import Component, members
+from phalanx.core.component import Component, families, members
 from phalanx.core.errors import ConfigError
 from phalanx.core.explain import nearest
 
 
 def known_families() -> dict[str, type[Component]]:
     """All families by name, also those that live beside their only user. Importing the config has imported them all."""
-    return dict(sorted((str(base.family), base) for base in _families(Component) if base.family != "stage"))
-
-
-def _families(base: type[Component]) -> Iterator[type[Component]]:
-    for child in base.__subclasses__():
-        if child._base is child:
-            yield child
-        yield from _families(child)
+    return dict(sorted(item for item in families().items() if item[0] != "stage"))
 
 
 def list_all() -> None:

@@ -1,18 +1,15 @@
 """ALIE: a shift so small that the attackers stand inside the honest spread."""
 
-from dataclasses import KW_ONLY
 from statistics import NormalDist
-from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from phalanx.attacks.update.colluding import Colluding
 from phalanx.attacks.update.moments import moments
-from phalanx.core.capabilities import Capability
-from phalanx.core.families import UpdateAttack
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
 
-class ALittleIsEnough(UpdateAttack):
+class ALittleIsEnough(Colluding):
     """All attackers send `mean − z · std` per coordinate of the honest rows (LIE).
 
     By default z is the largest shift for which enough honest rows lie farther out than the attackers to make a majority with
@@ -34,16 +31,6 @@ class ALittleIsEnough(UpdateAttack):
 
     z: float | None = None
     """How many standard deviations; None: the formula."""
-    _: KW_ONLY
-    knowledge: Literal["omniscient", "own"] = "omniscient"
-    """Whose rows give mean and std: everyone else's, or the ones that the attackers would have sent if honest."""
-
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.COLLUSION})
-
-    @property
-    def is_omniscient(self) -> bool:
-        """Whether the attackers see the honest clients' rows."""
-        return self.knowledge == "omniscient"
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One shifted row for all attackers (one memory, seen f times); metrics `z` and `room`."""

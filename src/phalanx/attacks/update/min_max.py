@@ -1,22 +1,20 @@
 """Min-Max: as far from the honest mean as the honest clients are from each other, and no farther."""
 
-from dataclasses import KW_ONLY
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from phalanx.attacks.update.colluding import Colluding
 from phalanx.attacks.update.moments import moments
 from phalanx.core import linalg
-from phalanx.core.capabilities import Capability
-from phalanx.core.families import UpdateAttack
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
 _COLUMNS = 4096
 """Columns a block: small enough for the cache, three times as fast as blocks of 16 MB."""
 
 
-class MinMax(UpdateAttack):
+class MinMax(Colluding):
     """All attackers send `mean + γ p` with the largest γ for which no honest row is farther from them than the two farthest
     honest rows are from each other.
 
@@ -34,16 +32,6 @@ class MinMax(UpdateAttack):
     """
 
     deviation: Literal["unit", "sign", "std"] = "std"
-    _: KW_ONLY
-    knowledge: Literal["omniscient", "own"] = "omniscient"
-    """Whose rows count as honest: everyone else's, or the ones that the attackers would have sent if honest."""
-
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.COLLUSION})
-
-    @property
-    def is_omniscient(self) -> bool:
-        """Whether the attackers see the honest clients' rows."""
-        return self.knowledge == "omniscient"
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One row for all attackers (one memory, seen f times); metric `gamma`."""
