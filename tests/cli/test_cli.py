@@ -69,6 +69,24 @@ def test_set_and_out_make_another_run(config, tmp_path):
     assert 'kind = "mean"' in (tmp_path / "mine" / "config.toml").read_text()
 
 
+def test_a_rule_that_has_too_few_rows_says_so_once_and_an_odd_folder_name_is_printed_as_it_is(config, tmp_path):
+    odd = tmp_path / "r[/b][red]x"
+    few = ["--set", "participation.kind=fixed_size", "--set", "participation.size=7", "--set", "participation.dropout=0.6"]
+    done = phalanx("run", str(config), *few, "--out", str(odd))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("kept the model: Krum needs n >= 2f + 3 updates; got n=") == 1
+    assert "rounds that kept the model" in done.stdout
+    assert "r[/b][red]x" in done.stdout
+
+
+def test_an_attack_without_room_says_so(config):
+    alie = ["--set", "adversary.who.kind=first_clients", "--set", "adversary.who.count=1"]
+    alie += ["--set", "adversary.update.kind=a_little_is_enough", "--out", str(config.with_suffix(""))]
+    done = phalanx("run", str(config), *alie)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("The attack has no room") == 1
+
+
 def test_a_typing_mistake_is_one_sentence_and_nothing_has_started(config, tmp_path):
     config.write_text(CONFIG.replace("num_byzantine", "num_byzantin"))
     done = phalanx("run", str(config), cwd=tmp_path)

@@ -18,7 +18,7 @@ from phalanx.config import EvaluationSettings, Experiment, RunSettings
 from phalanx.core.errors import CheckpointError, ConfigError, PreconditionError, Stopped
 from phalanx.core.params import flatten
 from phalanx.core.types import DataSplit, Samples
-from phalanx.data import IID, Synthetic
+from phalanx.data import IID, FromFile, Synthetic
 from phalanx.experiments import resume, run
 from phalanx.models import MLP, LogisticRegression, ResNet18
 from phalanx.server import FedAdam, FixedSize
@@ -198,6 +198,123 @@ def test_a_convolutional_model_with_buffers_is_trained_saved_and_read_back(tmp_p
     again = resume(tmp_path / "a")
     assert bytes_of(again.model) == bytes_of(first.model)
     assert again.model.state_dict().keys() == load_file(tmp_path / "a" / "model.safetensors").keys()
+
+
+def test_a_result_of_another_experiment_or_a_damaged_one_is_not_taken_for_this_one(tmp_path):
+    folder = tmp_path / "a"
+    run(SMALL, out=folder)
+    config, result = (folder / "config.toml").read_bytes(), (folder / "result.json").read_bytes()
+
+    (folder / "config.toml").unlink()
+    with pytest.raises(CheckpointError, match=r"holds files of a run, but no config\.toml"):
+        run(replace(SMALL, aggregator=Mean()), out=folder)
+    (folder / "config.toml").write_bytes(config)
+
+    for damaged in (b"", b"{", b"[]", b"{}", result.replace(b'"model_sha256": "', b'"model_sha256": "0')):
+        (folder / "result.json").write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"result\.json"):
+            resume(folder)
+    (folder / "result.json").unlink()
+    resume(folder)
+    assert (folder / "result.json").read_bytes() == result
+
+    (folder / "model.safetensors").write_bytes(b"no model")
+    with pytest.raises(CheckpointError, match=r"The model in .* is damaged"):
+        resume(folder)
+
+
+def test_damaged_events_are_one_sentence(tmp_path):
+    run(SMALL, out=tmp_path / "a")
+    events = tmp_path / "a" / "events.jsonl"
+    events.write_bytes(b"\x00" + events.read_bytes()[1:])
+    with pytest.raises(CheckpointError, match=r"events\.jsonl is damaged"):
+        resume(tmp_path / "a")
+
+
+def test_a_run_does_not_go_on_with_another_partition(tmp_path):
+    deal = tmp_path / "deal.json"
+    deal.write_text(json.dumps([list(range(start, start + 20)) for start in range(0, 200, 20)]))
+    dealt = replace(SMALL, partition=FromFile(str(deal)))
+    with pytest.raises(Stopped):
+        run(dealt, out=tmp_path / "a", sinks=[StopAfter(2, signal.SIGTERM)])
+    deal.write_text(json.dumps([list(range(start, start + 20)) for start in range(20, 220, 20)]))
+    with pytest.raises(CheckpointError, match="was started with another partition"):
+        resume(tmp_path / "a")
+
+
+class Listen:
+    """A sink that keeps events."""
+
+    def __init__(self) -> None:
+        self.events = []
+
+    def emit(self, event):
+        self.events.append(event)
+
+
+def test_other_versions_are_remarked_on(tmp_path):
+    with pytest.raises(Stopped):
+        run(SMALL, out=tmp_path / "a", sinks=[StopAfter(2, signal.SIGTERM)])
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    manifest["versions"]["torch"] = "1.0"
+    (tmp_path / "a" / "manifest.json").write_text(json.dumps(manifest))
+    listen = Listen()
+    resume(tmp_path / "a", sinks=[listen])
+    assert "Started with versions" in listen.events[0].values["remarks"][0]
+
+
+class Counting(nn.Module):
+    """A module whose buffer counts its forward passes, in training and in testing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 3)
+        self.norm = nn.BatchNorm1d(3)
+        self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x):
+        self.passes += 1
+        return self.norm(self.linear(x))
+
+
+def test_buffers_that_do_not_travel_do_not_tell_how_often_a_model_was_tested(tmp_path):
+    torch.manual_seed(0)
+    module = Counting()
+    run(SMALL, model=module, out=tmp_path / "straight")
+    with pytest.raises(Stopped):
+        run(SMALL, model=module, out=tmp_path / "a", sinks=[StopAfter(3, signal.SIGTERM)])
+    resume(tmp_path / "a", model=module)
+    assert files_without_times(tmp_path / "a") == files_without_times(tmp_path / "straight")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from phalanx.config import Experiment
+from phalanx.core.errors import CheckpointError
+from phalanx.experiments import run
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+class Limit:
+    def emit(self, event):
+        if event.kind == "evaluation" and event.round == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+try:
+    run(Experiment.load(sys.argv[1]), out=sys.argv[2], sinks=[Limit()])
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_events_that_no_longer_fit_on_the_disk_stop_the_run_with_one_sentence_and_resume_works(tmp_path):
+    rare = replace(SMALL, run=replace(SMALL.run, checkpoint_seconds=1000.0))
+    (tmp_path / "e.toml").write_text(rare.to_toml())
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "e.toml"), str(tmp_path / "a")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert "events.jsonl cannot be written: File too large." in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    resume(tmp_path / "a")
+    run(rare, out=tmp_path / "straight")
+    assert files_without_times(tmp_path / "a") == files_without_times(tmp_path / "straight")
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):

@@ -3,6 +3,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from torch import nn
 
 from phalanx.aggregators import Mean, TrimmedMean
 from phalanx.attacks import (
@@ -26,6 +27,7 @@ from phalanx.data import IID, Digits, Federation, RootSet, Synthetic
 from phalanx.models import CNN, MLP, ResNet18
 from phalanx.server import FixedSize, Poisson, Screening
 from phalanx.simulation import Simulation
+from phalanx.simulation.attack import finite, take
 from phalanx.training import SGD
 
 SMALL = Experiment(
@@ -185,6 +187,100 @@ class NotFinite(Aggregator):
 
     def combine(self, updates, state, context):
         return Aggregate(updates.matrix[0] * float("nan")), state
+
+
+class First(Aggregator):
+    """The first row itself, and a memory of it: views of the matrix that the next round overwrites."""
+
+    def combine(self, updates, state, context):
+        return Aggregate(updates.matrix[0]), {"seen": updates.matrix[1]}
+
+
+def test_a_rule_that_returns_a_view_of_a_row_corrupts_no_memory():
+    with simulate(replace(SMALL, aggregator=First())) as simulation:
+        first, _ = simulation.step(simulation.initial_state())
+        update, seen = first.previous_update.clone(), first.rule["seen"].clone()
+        simulation.step(first)
+    assert torch.equal(first.previous_update, update)
+    assert torch.equal(first.rule["seen"], seen)
+
+
+class Flat(Aggregator):
+    """A mistake of many: the mean with its dimension kept."""
+
+    def combine(self, updates, state, context):
+        return Aggregate(updates.matrix.mean(dim=0, keepdim=True)), state
+
+
+def test_a_rule_that_returns_no_vector_is_told_so():
+    with simulate(replace(SMALL, aggregator=Flat())) as simulation:
+        state = simulation.initial_state()
+        with pytest.raises(ConfigError, match="Flat must return an update of shape"):
+            simulation.step(state)
+
+
+def test_attackers_do_not_see_the_servers_root_data():
+    class Curious(Spy):
+        def craft(self, view, state, context):
+            assert context.root is None
+            return super().craft(view, state, context)
+
+    attacked = replace(SMALL, root=RootSet(30), adversary=Adversary(who=FirstClients(count=1), update=Curious()))
+    with simulate(attacked) as simulation:
+        simulation.step(simulation.initial_state())
+    assert Spy.view.num_updates == 6
+
+
+def test_a_client_that_diverged_does_not_spoil_what_attackers_know():
+    matrix = torch.randn(5, 3)
+    matrix[2, 1] = float("nan")
+    assert torch.equal(finite(matrix), matrix[[0, 1, 3, 4]])
+    assert finite(matrix[:2]).data_ptr() == matrix.data_ptr()
+
+
+def test_rows_that_lie_together_are_taken_without_a_copy():
+    matrix = torch.randn(5, 3)
+    assert take(matrix, [1, 2, 3]).data_ptr() == matrix[1].data_ptr()
+    assert torch.equal(take(matrix, [1, 2, 3]), matrix[1:4])
+    assert torch.equal(take(matrix, [0, 3]), matrix[[0, 3]])
+    assert take(matrix, []).shape == (0, 3)
+
+
+class NotAModel(nn.Module):
+    """Gives a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.linear(x), x
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        (nn.Linear(6, 3).double(), "must have float32 parameters; weight is torch.float64"),
+        (nn.Linear(7, 3), r"cannot take samples of shape \[6\]: RuntimeError"),
+        (NotAModel(), "got tuple"),
+        (nn.Flatten(), "no trainable parameter"),
+    ],
+)
+def test_a_users_module_that_cannot_work_is_refused_in_a_sentence(model, message):
+    federation = Federation.build(SMALL.data.load(), SMALL.partition, SMALL.root, 0)
+    with pytest.raises(ConfigError, match=message):
+        Simulation(SMALL, federation, model)
+
+
+def test_a_trainer_that_does_not_suit_the_model_is_refused_before_round_0():
+    with pytest.raises(ConfigError, match='engine = "linear" needs a model'):
+        simulate(replace(SMALL, training=SGD(lr=0.1, steps=1, engine="linear")))
+
+
+def test_rules_that_do_not_attribute_take_the_median_of_buffers():
+    with simulate(replace(IMAGES, aggregator=TrimmedMean(1))) as simulation:
+        following, _ = simulation.step(simulation.initial_state())
+        torch.testing.assert_close(following.buffers, simulation.clients.rows.buffers[:6].quantile(0.5, dim=0))
 
 
 IMAGES = replace(SMALL, data=Digits(), model=ResNet18(width=2), training=SGD(lr=0.1, steps=1, batch_size=4))

@@ -27,6 +27,8 @@ class ProgressSink:
         self.rounds = rounds
         self.console = console
         self.scores = ""
+        self.kept = 0
+        self._told_of_room = False
         self._bar = Progress(
             TextColumn("round"),
             MofNCompleteColumn(),
@@ -49,23 +51,38 @@ class ProgressSink:
 
     def emit(self, event: Event) -> None:
         """Take a run's event."""
-        if event.kind == "resumed":
-            for remark in event.values["remarks"] or ():  # type: ignore[union-attr]
-                self.console.print(f"[yellow]{remark}[/]")
-            self.console.print(f"Going on after round {event.round} of {self.rounds}.")
-            self._bar.update(self._task, completed=event.round)
-        if event.kind == "evaluation":
-            success = event.values.get("attack_success")
-            attack = "" if success is None else f"  attack success {percent(success)}"
-            self.scores = f"accuracy {percent(event.values['accuracy'])}{attack}"
-        if event.kind == "round":
-            if "kept_model" in event.values:
-                self.console.print(f"[yellow]Round {event.round}: the model was kept. {event.values['kept_model']}[/]")
-            self._bar.update(self._task, completed=event.round + 1, scores=self.scores)
-        elif event.kind == "evaluation":
-            self._bar.update(self._task, scores=self.scores)
-            if not self.console.is_terminal and self._is_worth_a_line(event.round + 1):
-                self.console.print(f"round {event.round + 1}/{self.rounds}  {self.scores}", highlight=False)
+        match event.kind:
+            case "resumed":
+                self._resumed(event)
+            case "round":
+                self._round(event)
+            case "evaluation":
+                self._evaluation(event)
 
-    def _is_worth_a_line(self, done: int) -> bool:
-        return done == self.rounds or done % max(1, self.rounds // LINES) == 0
+    def _resumed(self, event: Event) -> None:
+        for remark in event.values["remarks"]:  # type: ignore[union-attr]
+            self._say(str(remark))
+        self._say(f"Going on after round {event.round} of {self.rounds}.")
+        self._bar.update(self._task, completed=event.round)
+
+    def _round(self, event: Event) -> None:
+        if reason := event.values.get("kept_model"):
+            self.kept += 1
+            if self.kept == 1:
+                self._say(f"Round {event.round + 1} kept the model: {reason}")
+        if event.values["attack"].get("room") == 0 and not self._told_of_room:  # type: ignore[union-attr]
+            self._told_of_room = True
+            self._say("The attack has no room: its formula gives z <= 0 for so few attackers. Set adversary.update.z.")
+        self._bar.update(self._task, completed=event.round + 1, scores=self.scores)
+
+    def _evaluation(self, event: Event) -> None:
+        success = event.values.get("attack_success")
+        attack = "" if success is None else f"  attack success {percent(success)}"
+        self.scores = f"accuracy {percent(event.values['accuracy'])}{attack}"
+        self._bar.update(self._task, scores=self.scores)
+        done = event.round + 1
+        if not self.console.is_terminal and (done == self.rounds or done % max(1, self.rounds // LINES) == 0):
+            self._say(f"round {done}/{self.rounds}  {self.scores}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)

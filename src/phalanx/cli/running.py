@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from phalanx.cli.progress import ProgressSink, percent
@@ -31,12 +32,12 @@ def _run(experiment: Experiment, folder: Path) -> None:
     with ProgressSink(experiment.run.rounds, console) as progress:
         result = run(experiment, out=folder, sinks=[progress])
     if finished:
-        console.print(f"This run is finished already; delete {folder} to run it again.")
-    console.print(summary(result))
+        console.print(f"This run is finished already; delete {folder} to run it again.", markup=False)
+    console.print(summary(result, kept=progress.kept))
 
 
-def summary(result: RunResult) -> Table:
-    """The end of a run as a small table."""
+def summary(result: RunResult, *, kept: int) -> Table:
+    """The end of a run as a small table; `kept` is in how many rounds the model was kept."""
     final, experiment = result.summary["final"], result.experiment
     table = Table(title=f"{experiment.aggregator.kind} after {experiment.run.rounds} rounds", show_header=False)
     table.add_row("accuracy", percent(final["accuracy"]))
@@ -46,5 +47,7 @@ def summary(result: RunResult) -> Table:
     if final.get("tpr") is not None:
         table.add_row("attackers rejected, last round", percent(final["tpr"]))
         table.add_row("honest rejected, last round", percent(final.get("fpr")))
-    table.add_row("folder", str(result.folder))
+    if kept:
+        table.add_row("rounds that kept the model", str(kept))
+    table.add_row("folder", escape(str(result.folder)))
     return table

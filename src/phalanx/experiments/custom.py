@@ -34,8 +34,13 @@ def model_digest(module: nn.Module) -> str:
 
 
 def data_digest(data: DataSplit) -> str:
-    """All samples and labels."""
-    return _digest({"x": data.train.images, "y": data.train.labels, "test x": data.test.images, "test y": data.test.labels})
+    """Everything that decides what clients see."""
+    tensors = {"groups": data.groups}
+    for name, samples in (("train", data.train), ("test", data.test)):
+        fields = {field: getattr(samples, field) for field in ("images", "labels", "mean", "std")}
+        tensors |= {f"{name} {field}": tensor for field, tensor in fields.items()}
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    return _digest({**given, "classes": torch.tensor([data.train.num_classes, data.test.num_classes])})
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -5,20 +5,25 @@ manifest.json    versions, platform, data digests   checkpoint/      the newest 
 result.json      written last                       model.safetensors  the final model
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import nn
 
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
+from phalanx.core.params import flatten
 from phalanx.experiments.manifest import manifest
 from phalanx.simulation import FederationState, Simulation
 from phalanx.simulation.checkpoint import Checkpoint, newest, save, write_atomically
@@ -62,15 +67,21 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._events.close()
+        with suppress(OSError):  # a full disk has been told of already, by whoever wrote last
+            self._events.close()
         self._lock.close()
 
     def _claim(self) -> None:
         config = self.path / "config.toml"
-        if not config.exists():
+        if config.exists():
+            if Experiment.load(config).digest() != self.experiment.digest():
+                raise CheckpointError(f"The run folder {self.path} holds another experiment; choose another with --out.")
+        elif self.events_path.exists() or self.is_finished:
+            raise CheckpointError(
+                f"The folder {self.path} holds files of a run, but no config.toml; choose another with --out."
+            )
+        else:
             write_atomically(config, self.experiment.to_toml().encode())
-        elif Experiment.load(config).digest() != self.experiment.digest():
-            raise CheckpointError(f"The run folder {self.path} holds another experiment; choose another with --out.")
 
     @property
     def events_path(self) -> Path:
@@ -82,11 +93,24 @@ class RunFolder:
         """Whether the result has been written."""
         return (self.path / "result.json").exists()
 
-    def describe(self, simulation: Simulation) -> None:
-        """Write manifest.json, unless this is a resumed run."""
-        path = self.path / "manifest.json"
+    def describe(self, simulation: Simulation) -> list[str]:
+        """Write manifest.json or, in a resumed run, compare with it: a remark where bits may now differ.
+
+        Raises: CheckpointError if the run was started with other data or another partition.
+        """
+        path, current = self.path / "manifest.json", manifest(simulation)
         if not path.exists():
-            write_atomically(path, to_json(manifest(simulation)))
+            write_atomically(path, to_json(current))
+            return []
+        started = read_json(path)
+        for name in ("data", "partition"):
+            if started.get(name) != current[name]:
+                raise CheckpointError(f"The run in {self.path} was started with another {name}; it cannot go on with this one.")
+        return [
+            f"Started with {name} {started.get(name)}, now {current[name]}: the last bits may differ."
+            for name in ("device", "versions")
+            if started.get(name) != current[name]
+        ]
 
     def emit(self, event: Event) -> None:
         """Append an event."""
@@ -131,10 +155,45 @@ class RunFolder:
         write_atomically(self.path / "model.safetensors", serialise(tensors))
         write_atomically(self.path / "result.json", to_json(result))
 
-    def read_events(self) -> Iterator[dict[str, Any]]:
-        """All events so far, in order."""
-        with self.events_path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+    def read_events(self) -> list[dict[str, Any]]:
+        """All events so far, in order.
+
+        Raises: CheckpointError if the file is damaged.
+        """
+        try:
+            return [json.loads(line) for line in self.events_path.read_bytes().splitlines()]
+        except (OSError, ValueError):
+            raise CheckpointError(f"{self.events_path} is damaged; delete {self.path} to start again.") from None
+
+    def read_result(self, module: nn.Module) -> dict[str, Any]:
+        """The result of a finished run, its model loaded into `module`.
+
+        Raises: CheckpointError if result and model are not whole or not this experiment's.
+        """
+        result = read_json(self.path / "result.json")
+        try:
+            module.load_state_dict(parse((self.path / "model.safetensors").read_bytes()))
+        except (OSError, RuntimeError, SafetensorError):
+            raise CheckpointError(f"The model in {self.path} is damaged; delete result.json and resume the run.") from None
+        if result.get("experiment") != self.experiment.digest() or result.get("model_sha256") != model_sha256(module):
+            raise CheckpointError(f"The result in {self.path} is not this run's; delete result.json and resume the run.")
+        return result
+
+
+def model_sha256(module: nn.Module) -> str:
+    """The digest of a model's trainable parameters and float buffers."""
+    return hashlib.sha256(torch.cat(flatten(module)).cpu().numpy().tobytes()).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises: CheckpointError if the file does not hold one."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        value = None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is damaged; delete it, or the run folder to start again.")
+    return value
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:

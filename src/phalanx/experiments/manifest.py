@@ -1,9 +1,13 @@
 """What a run was made with and of: enough to know later whether two runs can be compared."""
 
+import hashlib
 import platform
 from importlib.metadata import version
 from typing import Any
 
+import torch
+
+from phalanx.data import Federation
 from phalanx.simulation import Simulation
 
 PACKAGES = ("phalanx", "torch", "numpy", "scikit-learn", "pydantic")
@@ -28,4 +32,11 @@ def manifest(simulation: Simulation) -> dict[str, Any]:
             "checksums": dict(federation.checksums),
         },
         "client_samples": simulation.sample_counts.tolist(),
+        "partition": partition_digest(federation),
     }
+
+
+def partition_digest(federation: Federation) -> str:
+    """Who holds which samples."""
+    sizes = torch.tensor([len(index) for index in federation.clients])
+    return hashlib.sha256(torch.cat([sizes, *(index.cpu() for index in federation.clients)]).numpy().tobytes()).hexdigest()

@@ -1,7 +1,5 @@
 """`run`: an experiment from its config to its result. The command line does the same."""
 
-import hashlib
-import json
 import signal
 import threading
 import time
@@ -13,19 +11,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from phalanx.config import Experiment
 from phalanx.core import rng
 from phalanx.core.errors import CheckpointError, ConfigError, Stopped
 from phalanx.core.events import Event, Sink
-from phalanx.core.params import flatten
 from phalanx.core.types import DataSplit
 from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
-from phalanx.experiments.folder import RunFolder
+from phalanx.experiments.folder import RunFolder, model_sha256
 from phalanx.simulation import FederationState, Simulation
 
 
@@ -86,15 +81,17 @@ def run(
         return RunResult(experiment, history.rows, module, summary, folder.path if folder else None)
 
 
-def resume(path: str | Path, *, sinks: Sequence[Sink] = ()) -> RunResult:
-    """Go on with the run in a folder; a finished one is read back.
+def resume(
+    path: str | Path, *, model: nn.Module | None = None, data: DataSplit | None = None, sinks: Sequence[Sink] = ()
+) -> RunResult:
+    """Go on with the run in a folder; a finished one is read back. Your own model and data are asked for again.
 
     Raises: CheckpointError if there is no run.
     """
     config = Path(path) / "config.toml"
     if not config.exists():
         raise CheckpointError(f"{path} is not a run folder: it has no config.toml.")
-    return run(Experiment.load(config), out=path, sinks=sinks)
+    return run(Experiment.load(config), out=path, model=model, data=data, sinks=sinks)
 
 
 class _History:
@@ -144,15 +141,16 @@ def _prepare(experiment: Experiment, model: nn.Module | None, data: DataSplit | 
 def _restore(
     folder: RunFolder, simulation: Simulation, fresh: FederationState, history: _History, sinks: Sequence[Sink]
 ) -> FederationState:
-    folder.describe(simulation)
-    state, remarks = folder.restore()
+    """The state to go on from; listeners that only show are told where that is."""
+    remarks = folder.describe(simulation)
+    state, damaged = folder.restore()
     for event in folder.read_events():
         history.take(event)
-    if state is not None:
-        start = Event("resumed", state.round, {"remarks": list(remarks)})
-        for sink in sinks:
-            sink.emit(start)
-    return state.to(simulation.device) if state else fresh
+    if state is None:
+        return fresh
+    for sink in sinks:
+        sink.emit(Event("resumed", state.round, {"remarks": [*remarks, *damaged]}))
+    return state.to(simulation.device)
 
 
 def _drive(
@@ -163,30 +161,31 @@ def _drive(
     # State and events change hands in one assignment, so that a signal at any moment finds them in step.
     done = (state, folder.position() if folder else 0)
     saved = time.monotonic()
-    with _stop_signals():
-        try:
-            while done[0].round < run.rounds:
-                following, event = simulation.step(done[0])
-                last = following.round == run.rounds
-                events = [event]
-                if last or (every and following.round % every == 0):
-                    events.append(simulation.evaluate(following))
-                for event in events:
-                    for listener in listeners:
-                        listener.emit(event)
-                done = (following, folder.position() if folder else 0)
-                if folder and (last or time.monotonic() - saved >= run.checkpoint_seconds):
+    try:
+        with _stop_signals():
+            try:
+                while done[0].round < run.rounds:
+                    following, event = simulation.step(done[0])
+                    last = following.round == run.rounds
+                    events = [event]
+                    if last or (every and following.round % every == 0):
+                        events.append(simulation.evaluate(following))
+                    for event in events:
+                        for listener in listeners:
+                            listener.emit(event)
+                    done = (following, folder.position() if folder else 0)
+                    if folder and (last or time.monotonic() - saved >= run.checkpoint_seconds):
+                        folder.save(*done)
+                        saved = time.monotonic()
+            except _Signalled:
+                if folder:
                     folder.save(*done)
-                    saved = time.monotonic()
-        except _Signalled as stop:
-            if folder is None:
-                raise KeyboardInterrupt from None
-            folder.save(*done)
-            reached = f"Stopped after round {done[0].round} of {run.rounds}; nothing is lost."
-            raise Stopped(
-                f"{reached} Go on with: phalanx resume {folder.path}",
-                exit_code=128 + stop.number,
-            ) from None
+                raise
+    except _Signalled as stop:
+        if folder is None:
+            raise KeyboardInterrupt from None
+        reached = f"Stopped after round {done[0].round} of {run.rounds}; nothing is lost."
+        raise Stopped(f"{reached} Go on with: phalanx resume {folder.path}", exit_code=128 + stop.number) from None
     return done[0]
 
 
@@ -220,15 +219,13 @@ def _stop_signals() -> Iterator[None]:
 
 def _summary(experiment: Experiment, rows: list[dict[str, Any]], module: nn.Module) -> dict[str, Any]:
     """What result.json says: the last row, and the digest of the model's bytes. No times: the same run gives the same file."""
-    params, buffers = flatten(module)
-    digest = hashlib.sha256(torch.cat([params, buffers]).cpu().numpy().tobytes()).hexdigest()
+    digest = model_sha256(module)
     return {"experiment": experiment.digest(), "rounds": experiment.run.rounds, "final": rows[-1], "model_sha256": digest}
 
 
 def _read_back(folder: RunFolder, module: nn.Module) -> RunResult:
+    summary = folder.read_result(module)
     history = _History()
     for event in folder.read_events():
         history.take(event)
-    module.load_state_dict(load_file(folder.path / "model.safetensors"))
-    summary = json.loads((folder.path / "result.json").read_text(encoding="utf-8"))
     return RunResult(folder.experiment, history.rows, module.eval(), summary, folder.path)

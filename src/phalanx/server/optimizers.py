@@ -7,11 +7,11 @@ from pydantic import Field
 from torch import Tensor
 
 from phalanx.core.families import ServerOptimizer
+from phalanx.core.numbers import Momentum, PositiveFloat32
 from phalanx.core.params import Layout
 from phalanx.core.types import State
 
-Rate = Annotated[float, Field(gt=0)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
+_Damping = Annotated[float, Field(ge=1e-18, le=1e18)]  # its square is a float32, too
 
 
 class ServerSGD(ServerOptimizer, kind="sgd"):
@@ -20,8 +20,8 @@ class ServerSGD(ServerOptimizer, kind="sgd"):
     Reference: Hsu, Qi and Brown, Measuring the Effects of Non-Identical Data Distribution (FedAvgM), 2019 (arXiv 1909.06335).
     """
 
-    lr: Rate = 1.0
-    momentum: Decay = 0.0
+    lr: PositiveFloat32 = 1.0
+    momentum: Momentum = 0.0
 
     def step(self, params: Tensor, update: Tensor, state: State) -> tuple[Tensor, State]:
         if self.momentum == 0:
@@ -36,10 +36,10 @@ class FedAdam(ServerOptimizer):
     Reference: Reddi et al., Adaptive Federated Optimization, ICLR 2021 (arXiv 2003.00295), Algorithm 2.
     """
 
-    lr: Rate = 0.01
-    beta1: Decay = 0.9
-    beta2: Decay = 0.99
-    tau: Rate = 1e-3
+    lr: PositiveFloat32 = 0.01
+    beta1: Momentum = 0.9
+    beta2: Momentum = 0.99
+    tau: _Damping = 1e-3
 
     def init(self, layout: Layout) -> State:
         return {"m": torch.zeros(layout.d), "v": torch.full((layout.d,), self.tau**2)}

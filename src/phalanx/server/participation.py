@@ -1,13 +1,12 @@
 """Who takes part in a round: everyone, a fixed number, or each client by a coin of its own."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Participation
+from phalanx.core.numbers import Share
 from phalanx.core.types import RoundContext
 
 
@@ -47,7 +46,7 @@ class Poisson(Participation):
     Reference: Zhu and Wang, Poisson Subsampled Rényi Differential Privacy, ICML 2019.
     """
 
-    rate: Annotated[float, Field(gt=0, le=1)]
+    rate: Share
 
     def sample(self, num_clients: int, context: RoundContext) -> Tensor:
         coins = torch.rand(num_clients, generator=context.generator("participation"))

@@ -6,6 +6,8 @@ that are finite and not absurdly large. Both count what they drop by reason. Fro
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from statistics import median_low
 from typing import Annotated, Literal
 
 import torch
@@ -93,10 +95,10 @@ class Screening(Component):
         Rows that were never sent are left out without a rejection. Kept rows are moved up inside `rows` (one matrix serves a
         whole run), so `rows` and `ids` no longer correspond afterwards.
         """
-        sent = rows.status == Status.SENT
-        reasons = self._reasons(rows, sent.to(rows.matrix.device))
+        sent = [place for place, status in enumerate(rows.status.tolist()) if status == Status.SENT]
+        reasons = self._reasons(rows, sent)
         rejected = [Rejection(ids[place], reason) for place, reason in sorted(reasons.items())]
-        keep = [place for place in sent.nonzero().flatten().tolist() if place not in reasons]
+        keep = [place for place in sent if place not in reasons]
         for to, place in enumerate(keep):
             if to != place:
                 rows.matrix[to].copy_(rows.matrix[place])
@@ -105,18 +107,17 @@ class Screening(Component):
         clients = torch.tensor([ids[place] for place in keep], dtype=torch.int64)
         return Updates(kept.matrix, kept.buffers, clients, self._weights(samples[keep])), rejected
 
-    def _reasons(self, rows: Rows, sent: Tensor) -> dict[int, str]:
-        """Why which rows are dropped, by place. Buffers are judged like parameters: a model needs both."""
-        bad, too_large = torch.zeros_like(sent), torch.zeros_like(sent)
+    def _reasons(self, rows: Rows, sent: Sequence[int]) -> dict[int, str]:
+        """Why which of the rows at `sent` are dropped, by place. Buffers are judged like parameters: a model needs both."""
+        bad, too_large = set[int](), set[int]()
         for matrix in (rows.matrix, rows.buffers):
             lengths = norms_with_suspects(matrix)
-            finite = lengths.isfinite()
-            positive = lengths[finite & sent & (lengths > 0)]
-            bad |= ~finite & sent
-            if len(positive):
-                too_large |= finite & sent & (lengths > positive.median() * self.norm_cap)
-        found = dict.fromkeys(too_large.nonzero().flatten().tolist(), "norm over the cap")
-        return found | dict.fromkeys(bad.nonzero().flatten().tolist(), "not finite")
+            finite = [place for place in sent if isfinite(lengths[place])]
+            bad.update(set(sent).difference(finite))
+            if positive := [lengths[place] for place in finite if lengths[place] > 0]:
+                cap = median_low(positive) * self.norm_cap
+                too_large.update(place for place in finite if lengths[place] > cap)
+        return dict.fromkeys(too_large, "norm over the cap") | dict.fromkeys(bad, "not finite")
 
     def _weights(self, samples: Tensor) -> Tensor:
         if self.weights == "uniform":
@@ -124,12 +125,13 @@ class Screening(Component):
         return samples.clamp(max=self.max_samples).double() if self.max_samples else samples.double()
 
 
-def norms_with_suspects(matrix: Tensor) -> Tensor:
-    """Row norms `[k]` float64, not finite exactly where a row holds a NaN or an infinity. One pass over the matrix.
+def norms_with_suspects(matrix: Tensor) -> list[float]:
+    """The norm of every row, not finite exactly where a row holds a NaN or an infinity. One pass over the matrix.
 
     A finite row can overflow float32's squares, so the few rows whose norm is not finite are looked at once more in float64.
     """
-    lengths = torch.linalg.vector_norm(matrix, dim=1).double()
-    for place in (~lengths.isfinite()).nonzero().flatten().tolist():
-        lengths[place] = torch.linalg.vector_norm(matrix[place], dtype=torch.float64)
+    lengths = torch.linalg.vector_norm(matrix, dim=1).tolist()
+    for place, length in enumerate(lengths):
+        if not isfinite(length):
+            lengths[place] = float(torch.linalg.vector_norm(matrix[place], dtype=torch.float64))
     return lengths

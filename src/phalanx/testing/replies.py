@@ -43,11 +43,11 @@ def malformed_replies(
         if name == "duplicate":
             yield reason, source, len(honest)
             continue
-        sent, key = (
-            ("buffers", largest_buffer) if number % 2 and name in BUFFER_FAULTS and layout.b else ("parameters", largest)
-        )
-        spoilt = spoil(dict(getattr(source, sent)), key, generator)
-        yield reason, replace(source, client=len(honest), **{sent: spoilt}), place
+        if number % 2 and layout.b and name in BUFFER_FAULTS:
+            bad = replace(source, buffers=spoil(dict(source.buffers), largest_buffer, generator))
+        else:
+            bad = replace(source, parameters=spoil(dict(source.parameters), largest, generator))
+        yield reason, replace(bad, client=len(honest)), place
 
 
 def _fill(value: float) -> Callable[[dict[str, Tensor], str, torch.Generator], Tensors]:
