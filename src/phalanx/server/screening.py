@@ -130,7 +130,7 @@ def norms_with_suspects(matrix: Tensor) -> list[float]:
 
     A finite row can overflow float32's squares, so the few rows whose norm is not finite are looked at once more in float64.
     """
-    lengths = torch.linalg.vector_norm(matrix, dim=1).tolist()
+    lengths: list[float] = torch.linalg.vector_norm(matrix, dim=1).tolist()
     for place, length in enumerate(lengths):
         if not isfinite(length):
             lengths[place] = float(torch.linalg.vector_norm(matrix[place], dtype=torch.float64))

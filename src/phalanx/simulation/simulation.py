@@ -219,6 +219,6 @@ def choose_device(run: RunSettings) -> torch.device:
 
 def honest_loss(rows: Rows, attackers: Mapping[int, int]) -> float | None:
     """The mean training loss of the honest clients that sent an update."""
-    sent = rows.status == Status.SENT
-    sent[list(attackers)] = False
-    return float(rows.loss.cpu()[sent].mean()) if sent.any() else None
+    places = enumerate(zip(rows.loss.tolist(), rows.status.tolist()))
+    losses = [loss for place, (loss, status) in places if status == Status.SENT and place not in attackers]
+    return sum(losses) / len(losses) if losses else None
