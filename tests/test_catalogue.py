@@ -1,12 +1,14 @@
 """Everything that a config can name is well formed: found through the installed entry points, described, closed under TOML."""
 
 import contextlib
+import dataclasses
 import importlib
 import tomllib
 from importlib.metadata import entry_points
 
 import pytest
 import tomli_w
+from pydantic import TypeAdapter, ValidationError
 
 import phalanx.core.families
 from phalanx.core.component import families, members
@@ -55,3 +57,18 @@ def test_a_member_with_its_defaults_survives_toml_or_says_what_it_requires(famil
 def test_an_unknown_field_of_a_member_is_refused(family, member):
     with pytest.raises(ConfigError, match="no_such_field: unknown field"):
         family.from_table({"kind": member.kind, "no_such_field": 1})
+
+
+@pytest.mark.parametrize(
+    ("member", "field"),
+    [
+        (member, field)
+        for _, member in MEMBERS
+        for field in dataclasses.fields(member)
+        if "float" in str(field.type) and not member.__module__.startswith("phalanx.training")
+    ],
+    ids=lambda value: getattr(value, "kind", getattr(value, "name", None)),
+)
+def test_a_float_that_a_tensor_cannot_hold_is_refused(member, field):
+    with pytest.raises(ValidationError, match="less than"):
+        TypeAdapter(field.type).validate_python(1e39)

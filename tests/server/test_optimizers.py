@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from phalanx.core.errors import ConfigError
 from phalanx.core.params import Layout
 from phalanx.server import FedAdam, ServerSGD
 
@@ -50,3 +52,16 @@ def test_no_step_changes_its_inputs():
         server.step(params, update, state)
         assert params.tolist() == update.tolist() == [1, 1, 1]
         assert all(torch.equal(before[name], state[name]) for name in before)
+
+
+@pytest.mark.parametrize("tau", [1e-18, 1e18])
+def test_fed_adam_stays_finite_at_the_ends_of_tau(tau):
+    server = FedAdam(tau=tau)
+    params, _ = server.step(torch.zeros(2), torch.tensor([0.0, 1.0]), server.init(Layout.flat(2)))
+    assert params.isfinite().all()
+
+
+@pytest.mark.parametrize("tau", [0.0, 1e-30, 1e20])
+def test_a_tau_whose_square_is_no_float32_is_refused(tau):
+    with pytest.raises(ConfigError, match="tau"):
+        FedAdam(tau=tau)

@@ -1,13 +1,11 @@
 """ClipNorm: no row longer than a bound."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from phalanx.core import linalg
 from phalanx.core.families import PreAggregator
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import RoundContext, Updates
 
 
@@ -23,7 +21,7 @@ class ClipNorm(PreAggregator):
             [0.0000, 1.0000]])
     """
 
-    max_norm: Annotated[float, Field(gt=0)]
+    max_norm: PositiveFloat32
 
     def transform(self, updates: Updates, context: RoundContext) -> tuple[Updates, Tensor | None]:
         factors = linalg.clip_factors(updates.norms, self.max_norm)

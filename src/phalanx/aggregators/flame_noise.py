@@ -5,11 +5,12 @@ from abc import ABC, abstractmethod
 from typing import Annotated
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field
 from torch import Tensor
 
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
+from phalanx.core.numbers import NonNegativeFloat32, PositiveFloat32
 from phalanx.core.params import Slot
 from phalanx.core.types import RoundContext
 
@@ -34,8 +35,8 @@ class PaperNoise(FlameNoise, kind="paper"):
     0.001036
     """
 
-    level: NonNegativeFloat | None = None
-    epsilon: PositiveFloat | None = None
+    level: NonNegativeFloat32 | None = None
+    epsilon: PositiveFloat32 | None = None
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class ParameterStdNoise(FlameNoise, kind="parameter_std"):
     Differs from the paper: this is what a public re-implementation does.
     """
 
-    level: NonNegativeFloat = 1.2e-5
+    level: NonNegativeFloat32 = 1.2e-5
 
     def std(self, update: Tensor, clip_norm: float, context: RoundContext) -> Tensor:
         model = context.global_params.to(update) + update

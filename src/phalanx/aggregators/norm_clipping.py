@@ -1,15 +1,13 @@
 """NormClipping: the mean of clipped updates."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from phalanx.aggregators.mean import shares_of
 from phalanx.core import linalg
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Aggregator
+from phalanx.core.numbers import PositiveFloat32, Probability
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
 
@@ -26,8 +24,8 @@ class NormClipping(Aggregator):
     tensor([1.])
     """
 
-    max_norm: PositiveFloat | None = None
-    quantile: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_norm: PositiveFloat32 | None = None
+    quantile: Probability | None = None
 
     def __post_init__(self) -> None:
         if (self.max_norm is None) == (self.quantile is None):

@@ -3,9 +3,9 @@
 from dataclasses import KW_ONLY, replace
 
 import torch
-from pydantic import NonNegativeFloat
 
 from phalanx.aggregators.norm_clipping import NormClipping
+from phalanx.core.numbers import NonNegativeFloat32
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
 
@@ -22,7 +22,7 @@ class NormClippingWithNoise(NormClipping):
     """
 
     _: KW_ONLY
-    noise_std: NonNegativeFloat = 0.025
+    noise_std: NonNegativeFloat32 = 0.025
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         clipped, state = super().combine(updates, state, context)

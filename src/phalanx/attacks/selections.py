@@ -13,9 +13,8 @@ from torch import Tensor
 from phalanx.core import rng
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Selection
+from phalanx.core.numbers import Share
 from phalanx.core.types import RoundContext
-
-_Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class FirstClients(Selection):
@@ -28,7 +27,7 @@ class FirstClients(Selection):
 
     _: KW_ONLY
     count: PositiveInt | None = None
-    share: _Share | None = None
+    share: Share | None = None
 
     def __post_init__(self) -> None:
         _exactly_one(self, self.count, self.share)
@@ -47,7 +46,7 @@ class RandomClients(Selection):
 
     _: KW_ONLY
     count: PositiveInt | None = None
-    share: _Share | None = None
+    share: Share | None = None
 
     def __post_init__(self) -> None:
         _exactly_one(self, self.count, self.share)
@@ -107,7 +106,7 @@ class ShareOfRound(Selection):
     round: FLIP's settings, without a participation that has to invite the attackers.
     """
 
-    share: _Share
+    share: Share
 
     def attackers(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:
         """The drawn ones among `ids`."""

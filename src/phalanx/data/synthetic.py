@@ -4,10 +4,11 @@ from dataclasses import KW_ONLY
 from typing import Annotated
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from phalanx.core import rng
 from phalanx.core.families import Dataset
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import DataSplit, Samples
 
 
@@ -25,7 +26,7 @@ class Synthetic(Dataset):
     _: KW_ONLY
     num_features: PositiveInt = 20
     num_classes: Annotated[int, Field(ge=2)] = 10
-    separation: PositiveFloat = 1.0
+    separation: PositiveFloat32 = 1.0
     seed: NonNegativeInt = 0
 
     def load(self) -> DataSplit:

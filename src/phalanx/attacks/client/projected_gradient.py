@@ -1,20 +1,19 @@
 """PGD: attackers who train as they like, but never leave a ball around the global model."""
 
 from dataclasses import KW_ONLY
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from phalanx.core.families import ClientAttack, StepHook, Trainer
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import RoundContext
 
 
 class ProjectOntoBall(StepHook):
     """After every step, `w <- w_global + (w − w_global) · min(1, radius / |w − w_global|)`. Weights inside stay as they are."""
 
-    radius: Annotated[float, Field(gt=0)]
+    radius: PositiveFloat32
 
     def after_step(self, params: Tensor, context: RoundContext) -> None:
         """Bring the rows of `params` `[k, d]` that left the ball back to its surface, in place."""
@@ -40,7 +39,7 @@ class ProjectedGradient(ClientAttack):
     (ProjectOntoBall(radius=2.0),)
     """
 
-    epsilon: Annotated[float, Field(gt=0)]
+    epsilon: PositiveFloat32
     """The radius: the Euclidean norm that an attacker's update may have."""
     _: KW_ONLY
     trainer: Trainer | None = None

@@ -1,15 +1,15 @@
 """The backdoor: images with a trigger are taught to be of one class, everything else stays as it is."""
 
 from dataclasses import KW_ONLY
-from typing import Annotated
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from phalanx.attacks.data.target import require_class
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import DataAttack, Trigger
+from phalanx.core.numbers import Share
 from phalanx.core.types import Draw
 
 
@@ -33,7 +33,7 @@ class Backdoor(DataAttack):
     target: NonNegativeInt
     """The class that stamped images are to be taken for."""
     _: KW_ONLY
-    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    share: Share | None = None
     """The share of an attacker's samples, rounded to whole samples and to one at least."""
     per_batch: PositiveInt | None = None
     """How many images of every batch."""

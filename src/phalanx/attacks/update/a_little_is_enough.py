@@ -6,6 +6,7 @@ from torch import Tensor
 
 from phalanx.attacks.update.colluding import Colluding
 from phalanx.attacks.update.moments import moments
+from phalanx.core.numbers import Float32
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
 
@@ -29,7 +30,7 @@ class ALittleIsEnough(Colluding):
             [-0.5000]])
     """
 
-    z: float | None = None
+    z: Float32 | None = None
     """How many standard deviations; None: the formula."""
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:

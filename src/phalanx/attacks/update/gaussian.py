@@ -1,11 +1,9 @@
 """Pure noise: what a broken or careless attacker sends."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 
 from phalanx.core.families import UpdateAttack
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
 
@@ -22,7 +20,7 @@ class Gaussian(UpdateAttack):
     torch.Size([2, 5])
     """
 
-    std: Annotated[float, Field(gt=0)] = 1.0
+    std: PositiveFloat32 = 1.0
     """Standard deviation per coordinate."""
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:

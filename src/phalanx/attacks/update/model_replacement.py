@@ -1,10 +1,7 @@
 """Model replacement: scaling so that the mean of the round is the attackers' model."""
 
-from typing import Annotated
-
-from pydantic import Field
-
 from phalanx.core.families import UpdateAttack
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
 
@@ -22,7 +19,7 @@ class ModelReplacement(UpdateAttack):
     tensor([[4., 8.]])
     """
 
-    server_lr: Annotated[float, Field(gt=0)] = 1.0
+    server_lr: PositiveFloat32 = 1.0
     """The server's step, as the attackers know or guess it."""
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:

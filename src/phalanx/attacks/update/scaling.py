@@ -1,10 +1,7 @@
 """Scaling by a given factor: an attacker that speaks louder than it may."""
 
-from typing import Annotated
-
-from pydantic import Field
-
 from phalanx.core.families import UpdateAttack
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
 
@@ -21,7 +18,7 @@ class Scaling(UpdateAttack):
     tensor([[ 10., -30.]])
     """
 
-    factor: Annotated[float, Field(gt=0)]
+    factor: PositiveFloat32
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """The attackers' own rows, enlarged."""

@@ -1,11 +1,9 @@
 """Sign flipping: the simplest way to push the model where it came from."""
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 
 from phalanx.core.families import UpdateAttack
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
 
@@ -21,7 +19,7 @@ class SignFlip(UpdateAttack):
     tensor([[-2.,  6.]])
     """
 
-    scale: Annotated[float, Field(gt=0)] = 1.0
+    scale: PositiveFloat32 = 1.0
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """The attackers' own rows, turned around."""

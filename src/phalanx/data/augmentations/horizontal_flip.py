@@ -1,12 +1,10 @@
 """HorizontalFlip: mirror some images."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from phalanx.core.families import Augmentation
+from phalanx.core.numbers import Probability
 
 
 class HorizontalFlip(Augmentation):
@@ -16,7 +14,7 @@ class HorizontalFlip(Augmentation):
     tensor([[[[2., 1.]]]])
     """
 
-    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    probability: Probability = 0.5
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
         flipped = torch.rand(len(images), generator=generator) < self.probability

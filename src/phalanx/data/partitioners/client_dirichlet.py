@@ -3,10 +3,11 @@
 from dataclasses import KW_ONLY
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from phalanx.core.families import Partitioner
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.data.partitioners.proportions import dirichlet
 from phalanx.data.partitioners.search import enough
 
@@ -28,7 +29,7 @@ class ClientDirichlet(Partitioner):
 
     num_clients: PositiveInt = 10
     _: KW_ONLY
-    alpha: PositiveFloat = 0.5
+    alpha: PositiveFloat32 = 0.5
     min_samples: NonNegativeInt = 1
 
     def split(self, labels: Tensor, groups: Tensor | None, generator: torch.Generator) -> list[Tensor]:

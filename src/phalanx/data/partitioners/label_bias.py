@@ -1,14 +1,14 @@
 """LabelBias: groups of clients that prefer one class each, as FLTrust and SkyMask deal their data."""
 
 from dataclasses import KW_ONLY
-from typing import Annotated
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from phalanx.core.errors import DataError
 from phalanx.core.families import Partitioner
+from phalanx.core.numbers import Probability
 from phalanx.data.partitioners.search import enough, search
 
 
@@ -29,7 +29,7 @@ class LabelBias(Partitioner):
 
     num_clients: PositiveInt = 10
     _: KW_ONLY
-    bias: Annotated[float, Field(ge=0, le=1)] = 0.5
+    bias: Probability = 0.5
     min_samples: NonNegativeInt = 1
 
     def split(self, labels: Tensor, groups: Tensor | None, generator: torch.Generator) -> list[Tensor]:
