@@ -127,9 +127,18 @@ GOOD = Samples(torch.zeros(4, 2), torch.arange(4) % 2, 2)
         (replace(GOOD, labels=torch.tensor([0, 1, -1, 1])), GOOD, None, r"in \[0, 2\)"),
         (GOOD, replace(GOOD, images=torch.zeros(4, 3)), None, "one shape"),
         (GOOD, replace(GOOD, num_classes=3), None, "same number of classes"),
+        (
+            replace(GOOD, labels=torch.zeros(4, 1, dtype=torch.int64)),
+            GOOD,
+            None,
+            r"\[N\]; got shapes \[4, 2\] and \[4, 1\]",
+        ),
+        (GOOD, replace(GOOD, labels=torch.tensor(1)), None, r"The test set .* \[4, 2\] and \[\]"),
+        (replace(GOOD, images=torch.zeros(4, 0)), GOOD, None, r"at least one number each .* \[4, 0\]"),
+        (replace(GOOD, images=torch.zeros(4)), GOOD, None, r"at least one number each .* \[4\]"),
         (GOOD, GOOD, torch.zeros(3), "one entry a training sample; got 3 for 4"),
     ],
-    ids=range(9),
+    ids=range(13),
 )
 def test_a_users_tensors_that_do_not_fit_are_refused(train, test, groups, complaint):
     with pytest.raises(DataError, match=complaint):

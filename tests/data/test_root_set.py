@@ -30,7 +30,7 @@ def test_without_a_share_the_root_set_is_like_the_pool():
     assert counts(RootSet(1000), labels, 2)[1] == pytest.approx(100, abs=45)
 
 
-@given(st.integers(0, 60), st.sampled_from([None, 0.0, 0.25, 1 / 3]), st.integers(0, 2**31))
+@given(st.integers(1, 60), st.sampled_from([None, 0.0, 0.25, 1 / 3]), st.integers(0, 2**31))
 def test_positions_are_distinct_ascending_and_as_many_as_asked(size, share, seed):
     labels = torch.arange(200) % 4
     root = RootSet(size, share=share)
@@ -53,7 +53,23 @@ def test_what_the_pool_cannot_give_is_refused(root, complaint):
         root.draw(torch.arange(40) % 4, 4, torch.Generator())
 
 
-@pytest.mark.parametrize("fields", [{"size": -1}, {"share": 1.1}, {"favoured_class": -1}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"size": -1},
+        {"share": 1.1},
+        {"favoured_class": -1},
+        {"share": 0.1},
+        {"favoured_class": 1},
+        {"favoured_class": 2, "size": 9},
+    ],
+)
 def test_fields_out_of_range_are_config_errors(fields):
     with pytest.raises(ConfigError, match=next(iter(fields))):
         RootSet(**fields)
+
+
+@pytest.mark.parametrize("favoured", [0, 1])
+def test_one_class_has_no_other_to_share_with(favoured):
+    with pytest.raises(DataError, match=r"root.share needs two classes or more; got 1\. Remove root.share"):
+        RootSet(3, share=0.5, favoured_class=favoured).draw(torch.zeros(9, dtype=torch.int64), 1, torch.Generator())

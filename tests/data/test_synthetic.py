@@ -49,3 +49,17 @@ def test_it_can_be_learned_and_separation_says_how_well():
 def test_impossible_sizes_are_config_errors(fields):
     with pytest.raises(ConfigError, match=next(iter(fields))):
         Synthetic(**fields)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"num_samples": 10**9, "num_features": 10},
+        {"num_samples": 10**18},
+        {"num_features": 10**18},
+        {"num_classes": 10**18, "num_features": 1},
+    ],
+)
+def test_more_numbers_than_memory_holds_are_refused_before_they_are_drawn(sizes):
+    with pytest.raises(ConfigError, match=r"Synthetic makes at most 1,000,000,000 numbers"):
+        Synthetic(**sizes)

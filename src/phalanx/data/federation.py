@@ -82,6 +82,11 @@ def _take(samples: Samples, positions: Tensor) -> Samples | None:
 def _check(split: DataSplit) -> None:
     for part, samples in (("train", split.train), ("test", split.test)):
         images, labels = samples.images, samples.labels
+        if labels.dim() != 1 or images.dim() < 2 or not images.shape[1:].numel():
+            raise DataError(
+                f"The {part} set needs images [N, ...] with at least one number each and labels [N]; "
+                f"got shapes {list(images.shape)} and {list(labels.shape)}."
+            )
         if not len(labels) or len(images) != len(labels):
             raise DataError(f"The {part} set needs one label an image and at least one; got {len(images)} and {len(labels)}.")
         if images.dtype not in (torch.uint8, torch.float32) or labels.dtype != torch.int64:

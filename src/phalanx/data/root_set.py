@@ -8,14 +8,17 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from phalanx.core.component import Component
-from phalanx.core.errors import DataError
+from phalanx.core.errors import ConfigError, DataError
 
 
 class RootSet(Component):
     """How many samples the server takes out of the clients' pool, and of which classes.
 
-    Without `share`, a uniform sample of the pool. With it, the class `favoured_class` gets `int(size · share)` of the samples
-    and the other classes the rest evenly, as SkyMask draws them (`share=0.1`, `favoured_class=1`; with ten classes no bias).
+    Without `share`, a uniform sample of the pool. With it, the class `favoured_class` (1 if not given) gets
+    `int(size · share)` of the samples and the other classes the rest evenly, as SkyMask draws them (`share=0.1`; with ten
+    classes no bias).
+
+    Raises: ConfigError for a share without a size, or a favoured class without a share.
 
     >>> labels = torch.arange(100) % 4
     >>> labels[RootSet(10, share=0.7).draw(labels, 4, torch.Generator())].bincount()
@@ -24,8 +27,17 @@ class RootSet(Component):
 
     size: NonNegativeInt = 0
     _: KW_ONLY
-    favoured_class: NonNegativeInt = 1
+    favoured_class: NonNegativeInt | None = None
     share: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not self.size:
+            raise ConfigError(f"root.share is of no use while root.size = 0; got share={self.share}. Set size or remove share.")
+        if self.favoured_class is not None and self.share is None:
+            raise ConfigError(
+                f"root.favoured_class is of no use without root.share; got favoured_class={self.favoured_class}. "
+                "Set share or remove favoured_class."
+            )
 
     def draw(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
         """Positions `[size]` in `labels` `[N]`, ascending.
@@ -43,14 +55,15 @@ class RootSet(Component):
         return torch.cat(chosen).sort().values
 
     def _counts(self, share: float, num_classes: int) -> list[int]:
-        if self.favoured_class >= num_classes:
-            raise DataError(
-                f"root.favoured_class must be below the number of classes; got {self.favoured_class} of {num_classes}."
-            )
+        chosen = 1 if self.favoured_class is None else self.favoured_class
+        if num_classes < 2:
+            raise DataError(f"root.share needs two classes or more; got {num_classes}. Remove root.share.")
+        if chosen >= num_classes:
+            raise DataError(f"root.favoured_class must be below the number of classes; got {chosen} of {num_classes}.")
         favoured = int(self.size * share)
         each, left = divmod(self.size - favoured, num_classes - 1)
         counts = [each + (place < left) for place in range(num_classes - 1)]
-        return [*counts[: self.favoured_class], favoured, *counts[self.favoured_class :]]
+        return [*counts[:chosen], favoured, *counts[chosen:]]
 
 
 def _first(positions: Tensor, count: int, label: int) -> Tensor:

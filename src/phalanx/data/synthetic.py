@@ -7,9 +7,13 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from phalanx.core import rng
+from phalanx.core.errors import ConfigError
 from phalanx.core.families import Dataset
 from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import DataSplit, Samples
+
+_MOST_NUMBERS = 10**9
+"""4 GB, which a laptop can still draw."""
 
 
 class Synthetic(Dataset):
@@ -18,6 +22,7 @@ class Synthetic(Dataset):
     `num_samples` are for training; a fifth more (at least one a class) for the test. The classes are equally large up to one
     sample. Two class means are about `separation · sqrt(2 num_features)` apart. Linear: of no use where depth matters.
 
+    Raises: ConfigError for more than a billion numbers.
     >>> Synthetic(num_samples=6, num_features=2, num_classes=3).load().train.labels.bincount()
     tensor([2, 2, 2])
     """
@@ -29,10 +34,22 @@ class Synthetic(Dataset):
     separation: PositiveFloat32 = 1.0
     seed: NonNegativeInt = 0
 
+    def __post_init__(self) -> None:
+        numbers = (self.num_samples + self._num_tests + self.num_classes) * self.num_features
+        if numbers > _MOST_NUMBERS:
+            raise ConfigError(
+                f"Synthetic makes at most {_MOST_NUMBERS:,} numbers, samples and class means times features; got {numbers:,}. "
+                "Lower num_samples, num_features or num_classes."
+            )
+
+    @property
+    def _num_tests(self) -> int:
+        return max(self.num_samples // 5, self.num_classes)
+
     def load(self) -> DataSplit:
         means = torch.randn(self.num_classes, self.num_features, generator=rng.generator(self.seed, "synthetic means"))
         train = self._draw("synthetic train", self.num_samples, means)
-        test = self._draw("synthetic test", max(self.num_samples // 5, self.num_classes), means)
+        test = self._draw("synthetic test", self._num_tests, means)
         return DataSplit(self.kind, train, test)
 
     def _draw(self, purpose: str, count: int, means: torch.Tensor) -> Samples:

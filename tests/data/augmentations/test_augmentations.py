@@ -1,5 +1,7 @@
 """Each augmentation against one image at a time, and the laws they share."""
 
+import re
+
 import pytest
 import torch
 
@@ -103,3 +105,17 @@ def test_a_cutout_larger_than_the_image_may_hide_it_all():
 def test_fields_out_of_range_are_config_errors(make):
     with pytest.raises(ConfigError):
         make()
+
+
+@each
+@pytest.mark.parametrize("shape", [(561,), (6, 8)])
+def test_samples_that_are_no_images_are_refused_by_name_and_shape(augmentation, shape):
+    complaint = rf"{type(augmentation).__name__} needs images \[C, H, W\]; got samples of shape {re.escape(str(list(shape)))}"
+    with pytest.raises(ConfigError, match=complaint):
+        augmentation.apply(torch.zeros(2, *shape), seeded())
+
+
+@pytest.mark.parametrize("padding", [6, 10**9])
+def test_a_padding_that_may_leave_nothing_of_an_image_is_refused(padding):
+    with pytest.raises(ConfigError, match=rf"RandomCrop needs padding < 6, .*; got {padding}"):
+        RandomCrop(padding=padding).apply(batch(1), seeded())

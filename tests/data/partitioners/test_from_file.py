@@ -39,8 +39,10 @@ def test_the_lists_are_the_clients(tmp_path):
     ids=range(14),
 )
 def test_a_doubtful_file_is_an_error_that_names_it(tmp_path, text, complaint):
-    with pytest.raises(DataError, match=rf"parts\.json must.*{complaint}"):
+    with pytest.raises(DataError, match=rf"parts\.json must.*{complaint}") as error:
         split(tmp_path / "parts.json", text)
+    assert "\n" not in str(error.value)
+    assert "http" not in str(error.value)
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path):
@@ -52,3 +54,8 @@ def test_bytes_that_are_no_text_are_an_error(tmp_path):
     (tmp_path / "parts.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"parts\.json"):
         FromFile(str(tmp_path / "parts.json")).split(torch.zeros(6), None, torch.Generator())
+
+
+def test_the_place_of_a_mistake_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"one list a client \(1\.2: input should be a valid integer; got 'x'\)\.$"):
+        split(tmp_path / "parts.json", '[[0], [1, 2, "x"], ["y"]]')

@@ -100,3 +100,15 @@ def test_too_few_samples_are_refused_at_once(partitioner):
 def test_every_partitioner_of_the_family_is_tested_here_or_by_itself():
     tested = {type(make(5, 0.5)) for make in MAKERS.values()} | {ByGroup, FromFile}
     assert tested == {member for member in members(Partitioner).values() if member.__module__.startswith("phalanx.data")}
+
+
+@pytest.mark.parametrize("make", [IID, Dirichlet, ClientDirichlet, LabelBias])
+def test_a_pool_that_the_root_set_emptied_is_refused(make):
+    with pytest.raises(DataError, match=rf"{make.__name__} has no samples to deal: .* Lower root\.size"):
+        make(3, min_samples=0).split(torch.zeros(0, dtype=torch.int64), None, seeded(0))
+
+
+@pytest.mark.parametrize("make", [IID, Dirichlet, ClientDirichlet, LabelBias])
+def test_more_clients_than_anyone_can_hold_are_refused(make):
+    with pytest.raises(DataError, match=rf"{make.__name__} deals to at most 1,000,000 clients; got 1,000,000,000"):
+        make(10**9, min_samples=0).split(torch.arange(10) % 2, None, seeded(0))

@@ -5,6 +5,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from phalanx.core.families import Augmentation
+from phalanx.data.augmentations.shape import require_images
 
 
 class Cutout(Augmentation):
@@ -20,6 +21,7 @@ class Cutout(Augmentation):
     size: PositiveInt = 16
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        require_images(images, "Cutout")
         count, _, height, width = images.shape
         rows, columns = (self._hidden(count, length, generator) for length in (height, width))
         hidden = (rows[:, :, None] & columns[:, None, :]).to(images.device)

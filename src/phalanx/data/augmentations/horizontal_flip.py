@@ -5,6 +5,7 @@ from torch import Tensor
 
 from phalanx.core.families import Augmentation
 from phalanx.core.numbers import Probability
+from phalanx.data.augmentations.shape import require_images
 
 
 class HorizontalFlip(Augmentation):
@@ -17,5 +18,6 @@ class HorizontalFlip(Augmentation):
     probability: Probability = 0.5
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        require_images(images, "HorizontalFlip")
         flipped = torch.rand(len(images), generator=generator) < self.probability
         return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(-1), images)

@@ -5,7 +5,9 @@ from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
+from phalanx.core.errors import ConfigError
 from phalanx.core.families import Augmentation
+from phalanx.data.augmentations.shape import require_images
 
 
 class RandomCrop(Augmentation):
@@ -20,7 +22,13 @@ class RandomCrop(Augmentation):
     padding: PositiveInt = 4
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        require_images(images, "RandomCrop")
         count, _, height, width = images.shape
+        if self.padding >= min(height, width):
+            raise ConfigError(
+                f"RandomCrop needs padding < {min(height, width)}, the images' shorter side, for something of each to be left; "
+                f"got {self.padding}. Lower padding."
+            )
         padded = functional.pad(images, (self.padding,) * 4)
         corners = torch.randint(2 * self.padding + 1, (2, count, 1), generator=generator).to(images.device)
         rows = corners[0] + torch.arange(height, device=images.device)

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from phalanx.core.errors import DataError
+from phalanx.core.explain import explain
 from phalanx.core.families import Partitioner
 
 _POSITIONS = TypeAdapter(list[list[int]])
@@ -24,8 +25,11 @@ class FromFile(Partitioner):
     def split(self, labels: Tensor, groups: Tensor | None, generator: torch.Generator) -> list[Tensor]:
         try:
             positions = _POSITIONS.validate_python(json.loads(Path(self.path).read_text(encoding="utf-8")), strict=True)
-        except (OSError, ValidationError, ValueError, RecursionError) as error:
-            raise DataError(f"{self.path} must be a JSON list of lists of positions, one list a client ({error}).") from error
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:  # also pydantic's, whose own text has many lines
+            why = explain(error).partition("\n")[0].rstrip(".") if isinstance(error, ValidationError) else error
+            raise DataError(f"{self.path} must be a JSON list of lists of positions, one list a client ({why}).") from error
         dealt = [position for client in positions for position in client]
         if not positions or len(set(dealt)) != len(dealt):
             raise DataError(f"{self.path} must name a client or more, and no position twice.")

@@ -7,6 +7,7 @@ from torch import Tensor
 from phalanx.core.errors import DataError
 
 _TRIES = 100
+_MOST_CLIENTS = 1_000_000
 
 
 def search(deal: Callable[[], list[Tensor]], *, min_samples: int, who: str, remedy: str) -> list[Tensor]:
@@ -30,8 +31,12 @@ def search(deal: Callable[[], list[Tensor]], *, min_samples: int, who: str, reme
 def enough(count: int, num_clients: int, min_samples: int, who: str) -> None:
     """Refuse what no deal can give: `count` samples for `num_clients` clients with `min_samples` each.
 
-    Raises: DataError if the samples are too few.
+    Raises: DataError if the samples are too few, or the clients more than anyone can hold.
     """
+    if not count:
+        raise DataError(f"{who} has no samples to deal: the root set took all of them. Lower root.size.")
+    if num_clients > _MOST_CLIENTS:
+        raise DataError(f"{who} deals to at most {_MOST_CLIENTS:,} clients; got {num_clients:,}. Lower num_clients.")
     if count < num_clients * min_samples:
         raise DataError(
             f"{who} needs at least {num_clients} x {min_samples} samples; got {count}. Lower num_clients or min_samples."
