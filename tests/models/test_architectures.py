@@ -225,3 +225,15 @@ def test_a_model_learns_a_toy_task(architecture):
         for parameter, gradient in zip(module.parameters(), torch.autograd.grad(loss, list(module.parameters()))):
             parameter.data -= 0.2 * gradient
     assert (module(images).argmax(1) == labels).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("hidden", [(10**10,), (2**62,)])
+def test_a_model_beyond_memory_is_one_sentence(hidden):
+    with pytest.raises(ConfigError, match=r"does not fit into memory .*\. Make it smaller\.$"):
+        MLP(hidden=hidden).build((1000,), 2, seeded())
+
+
+@pytest.mark.parametrize("architecture", [ConvNet8, ResNet18])
+def test_a_width_that_no_integer_holds_eight_times_is_refused(architecture):
+    with pytest.raises(ConfigError, match="width"):
+        architecture(width=2**62)

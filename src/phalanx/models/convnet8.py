@@ -1,9 +1,10 @@
 """ConvNet8: eight convolutions with BatchNorm, on which gradient inversion and its defences (ATS) are usually measured."""
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from phalanx.core.families import Architecture
@@ -23,7 +24,7 @@ class ConvNet8(Architecture, kind="convnet8"):
     Differs from the code of both: pooling comes before the ReLU of its block; the values are the same.
     """
 
-    width: PositiveInt = 64
+    width: Annotated[PositiveInt, Field(le=4096)] = 64
 
     def build(self, input_shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> nn.Module:
         channels, height, width = image_shape(input_shape, "ConvNet8", smallest=9)

@@ -12,11 +12,15 @@ from phalanx.core.errors import ConfigError
 def build(construct: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
     """The module that `construct` makes, on the CPU, initialised by `initialise`.
 
-    Constructing on the meta device takes no memory and no random numbers.
+    Constructing on the meta device takes no memory and no random numbers. Raises: ConfigError if there is not enough memory.
     """
-    with torch.device("meta"):
-        module = construct()
-    module.to_empty(device="cpu")
+    try:
+        with torch.device("meta"):
+            module = construct()
+        module.to_empty(device="cpu")
+    except RuntimeError as error:  # torch's allocator has no error of its own
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"This model does not fit into memory ({reason}). Make it smaller.") from error
     initialise(module, generator)
     return module
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from phalanx.core.errors import ConfigError
@@ -31,7 +31,7 @@ class ResNet18(Architecture, kind="resnet18"):
 
     norm: Literal["batch", "group"] = "batch"
     _: KW_ONLY
-    width: PositiveInt = 64
+    width: Annotated[PositiveInt, Field(le=4096)] = 64
 
     def __post_init__(self) -> None:
         if self.norm == "group" and self.width % _CHANNELS_A_GROUP:
