@@ -80,6 +80,11 @@ def test_a_share_of_the_round_is_the_same_number_every_round_and_other_clients()
     assert list(rounds[0].items()) == sorted(rounds[0].items())
 
 
+@pytest.mark.parametrize(("clients", "size"), [(1, 1), (5, 1), (14, 1), (16, 2)])
+def test_a_share_of_a_small_round_is_one_attacker_at_least(clients: int, size: int) -> None:
+    assert len(everyone(ShareOfRound(0.1), clients)) == size
+
+
 def test_a_share_of_nobody_is_nobody() -> None:
     assert ShareOfRound(0.4).attackers(torch.zeros(0, dtype=torch.int64), 10, context()) == {}
 

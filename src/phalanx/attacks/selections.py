@@ -99,7 +99,7 @@ class FixedClients(Selection):
 
 
 class ShareOfRound(Selection):
-    """A `share` of each round's clients (rounded), drawn anew every round: as many attackers in every round.
+    """A `share` of each round's clients (rounded, and one at least), drawn anew every round: as many attackers in every round.
 
     Attackers are numbered within the round from 0, in ascending order of their ids. So a distributed trigger has all of its
     parts in every round, and with the schedule Staggered one attacker, each time with the next part, attacks in each listed
@@ -110,7 +110,7 @@ class ShareOfRound(Selection):
 
     def attackers(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:
         """The drawn ones among `ids`."""
-        size = round(self.share * len(ids))
+        size = min(len(ids), max(1, round(self.share * len(ids))))
         drawn = torch.randperm(len(ids), generator=context.generator("attackers"))[:size]
         return _among(ids, sorted(ids[drawn.to(ids.device)].tolist()))
 

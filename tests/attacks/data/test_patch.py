@@ -42,3 +42,8 @@ def test_a_patch_may_touch_the_last_pixel_and_not_go_beyond() -> None:
 def test_a_patch_that_makes_no_sense_is_refused(fields: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         Patch(**fields)  # type: ignore[arg-type]
+
+
+def test_a_rectangle_of_a_trillion_pixels_is_refused_before_it_is_listed() -> None:
+    with pytest.raises(ConfigError, match="reaches row 999999, column 999999"):
+        Patch(10**6).stamp(torch.zeros(1, 1, 4, 4))

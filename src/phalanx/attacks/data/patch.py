@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from phalanx.attacks.data.paint import paint
+from phalanx.attacks.data.paint import paint, require_inside
 from phalanx.core.families import Trigger
 
 
@@ -38,4 +38,5 @@ class Patch(Trigger):
         """The images with the rectangle on them. Raises: ConfigError if it does not fit."""
         rows = range(self.row, self.row + self.height)
         columns = range(self.column, self.column + (self.width or self.height))
+        require_inside(images, rows[-1], columns[-1], who=repr(self))  # before a huge rectangle is listed pixel by pixel
         return paint(images, list(product(rows, columns)), self.value, who=repr(self))
