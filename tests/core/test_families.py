@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from phalanx.aggregators import Krum
+from phalanx.attacks import ALittleIsEnough
 from phalanx.core.capabilities import Capability
 from phalanx.core.errors import CapabilityError, PreconditionError
 from phalanx.core.families import Aggregator, DataAttack, StepHook, UpdateAttack, finite_rows
@@ -184,3 +186,10 @@ def test_success_is_counted_on_images_whose_class_is_not_the_target():
     labels = torch.tensor([0, 1, 2, 1])
     assert _Target().eligible(labels).tolist() == [True, False, True, False]
     assert _Untargeted().eligible(labels).all()
+
+
+def test_a_list_is_refused_with_what_it_should_be():
+    with pytest.raises(PreconditionError, match=r"Krum needs a torch tensor \[n, d\]; got a list\. Wrap it in torch\.tensor\."):
+        Krum(1)([[1.0]])
+    with pytest.raises(PreconditionError, match=r"ALittleIsEnough needs a torch tensor \[h, d\]; got a list"):
+        ALittleIsEnough()([[1.0]], num_byzantine=1)

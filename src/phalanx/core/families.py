@@ -55,7 +55,10 @@ class Augmentation(Component, ABC, family="augmentation"):
 
     @abstractmethod
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Changed copies of float images `[B, C, H, W]` in [0, 1]."""
+        """Changed copies of float images `[B, C, H, W]` in [0, 1].
+
+        Raises: ConfigError if the samples are no images, or the change does not fit them.
+        """
 
 
 class Architecture(Component, ABC, family="architecture"):
@@ -185,6 +188,8 @@ class UpdateAttack(Component, ABC, family="update_attack"):
 
         The attackers' own clean rows are taken to be copies of the honest mean.
         """
+        if not isinstance(honest, Tensor):
+            raise PreconditionError(f"{type(self).__name__} needs a torch tensor [h, d]; got a {type(honest).__name__}.")
         if honest.dim() != 2 or not honest.dtype.is_floating_point or honest.numel() < 1 or num_byzantine < 1:
             raise PreconditionError(
                 f"{type(self).__name__} needs floating-point honest updates [h, d] with h >= 1, d >= 1 and num_byzantine >= 1; "
@@ -273,6 +278,8 @@ def finite_rows(matrix: Tensor, who: str) -> Tensor:
 
     Raises: PreconditionError if the matrix is no floating-point `[n, d]` or nothing is left.
     """
+    if not isinstance(matrix, Tensor):
+        raise PreconditionError(f"{who} needs a torch tensor [n, d]; got a {type(matrix).__name__}. Wrap it in torch.tensor.")
     if matrix.dim() != 2 or not matrix.dtype.is_floating_point or matrix.shape[1] < 1:
         raise PreconditionError(
             f"{who} needs a floating-point matrix [n, d] with d >= 1; got {matrix.dtype} of shape {list(matrix.shape)}."
