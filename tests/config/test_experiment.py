@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 import tomllib
@@ -10,9 +11,17 @@ from phalanx.aggregators import Flame, Krum
 from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import ConfigError
 from phalanx.core.toml import override
-from phalanx.data import Dirichlet
+from phalanx.data import Digits, Dirichlet, Synthetic
+from phalanx.training import SGD, Adam, Exponential
 
 FULL = Experiment(aggregator=Krum(2), partition=Dirichlet(num_clients=20, alpha=0.5))
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    path = tmp_path_factory.mktemp("empty") / "e.toml"
+    path.write_text("")
+    return path
 
 
 def test_every_default_is_there_and_the_file_comes_back_equal(tmp_path):
@@ -74,6 +83,45 @@ def test_an_override_sets_one_value_and_a_new_kind_drops_the_old_fields(tmp_path
     assert changed.run == RunSettings(rounds=7)
     assert changed.aggregator == Flame()
     assert Experiment.load(path, {"aggregator.kind": "krum"}).aggregator == Krum(2)
+
+
+SETTINGS = {
+    "data.kind": "synthetic",
+    "data.seed": 3,
+    "training.kind": "adam",
+    "training.lr": 0.01,
+    "training.steps": 2,
+    "training.schedule.kind": "exponential",
+    "training.schedule.gamma": 0.5,
+}
+
+
+@given(st.permutations(list(SETTINGS.items())))
+def test_the_order_of_overrides_does_not_matter(empty, items):
+    changed = Experiment.load(empty, dict(items))
+    assert changed.data == Synthetic(seed=3)
+    assert changed.training == Adam(0.01, steps=2, schedule=Exponential(0.5))
+
+
+def test_a_table_is_set_before_what_lies_in_it(empty):
+    changed = Experiment.load(empty, {"data.seed": 3, "data": {"kind": "synthetic", "seed": 5, "num_samples": 9}})
+    assert changed.data == Synthetic(9, seed=3)
+
+
+def test_a_section_that_the_file_leaves_out_is_overridden_from_its_default(empty):
+    assert Experiment.load(empty, {"training.lr": 0.5}).training == dataclasses.replace(Experiment().training, lr=0.5)
+    assert Experiment.load(empty, {"training.kind": "sgd"}) == Experiment()
+    assert Experiment.load(empty, {"data.normalize": False}).data == Digits(normalize=False)
+    with pytest.raises(ConfigError, match=r"aggregator\.num_byzantine: unknown field"):
+        Experiment.load(empty, {"aggregator.num_byzantine": 1})
+    with pytest.raises(ConfigError, match="agregator: unknown field; did you mean 'aggregator'"):
+        Experiment.load(empty, {"agregator.kind": "krum"})
+
+
+def test_a_section_of_the_file_is_not_filled_up_from_the_default(tmp_path):
+    path = tmp_path / "e.toml"
+    path.write_text('[training]\nkind = "sgd"\nsteps = 3\n')
+    assert Experiment.load(path, {"training.lr": 0.5}).training == SGD(0.5, steps=3)
 
 
 @pytest.mark.parametrize("dotted", ["", "a.", ".a", "a..b"])

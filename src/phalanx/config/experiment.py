@@ -23,7 +23,7 @@ from phalanx.core.families import (
     ServerOptimizer,
     Trainer,
 )
-from phalanx.core.toml import override, read_toml
+from phalanx.core.toml import outermost_first, override, read_toml
 from phalanx.data import IID, Digits, RootSet
 from phalanx.models import MLP
 from phalanx.server import AllClients, Screening, ServerSGD
@@ -53,12 +53,18 @@ class Experiment(Component):
 
     @classmethod
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
-        """Read a TOML file; `overrides` maps dotted paths to values, as `--set` does.
+        """Read a TOML file; `overrides` maps dotted paths to values, as `--set` does, in any order.
+
+        A section that the file leaves out is overridden from its default: `training.lr` alone changes the default trainer.
 
         Raises: ConfigError naming the file, the path, the value and the nearest valid name.
         """
         table = read_toml(Path(path))
-        for dotted, value in (overrides or {}).items():
+        defaults = cls().to_table()
+        for dotted, value in outermost_first(overrides or {}):
+            section, dot, _ = dotted.partition(".")
+            if dot and section in defaults:
+                table.setdefault(section, defaults[section])
             override(table, dotted, value)
         try:
             return cls.from_table(table)

@@ -1,6 +1,7 @@
 """TOML files and `--set`, without torch: a broken file is refused before anything heavy is imported."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,20 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: it is nested too deeply.") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def outermost_first(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Settings in the order in which all of them hold: a table before what lies in it, a `kind` before its other fields.
+
+    >>> [path for path, _ in outermost_first({"data.seed": 1, "data.kind": "synthetic", "run.rounds": 2})]
+    ['data.kind', 'data.seed', 'run.rounds']
+    """
+
+    def depth(setting: tuple[str, Any]) -> float:
+        *parents, name = setting[0].split(".")
+        return len(parents) + (0.5 if name == "kind" else 1)
+
+    return sorted(settings.items(), key=depth)
 
 
 def override(table: dict[str, Any], dotted: str, value: Any) -> None:
