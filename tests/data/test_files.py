@@ -5,8 +5,10 @@ import gzip
 import hashlib
 import http.server
 import io
+import sys
 import tarfile
 import threading
+from importlib.metadata import requires
 
 import pytest
 
@@ -83,6 +85,19 @@ def test_a_mirror_that_is_gone_or_changed_is_passed_over(places, web):
     place = find("Set", ("a.bin",), (Download("a.bin", MD5, mirrors),))
     assert place == places[1] / "Set"
     assert (place / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_download_shows_its_progress_on_a_terminal_and_only_there(places, web, monkeypatch, capsys):
+    _, address = web
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda answer=is_terminal: answer)
+        place = find("Set", ("a.bin",), (Download("a.bin", MD5, (address + "good/",)),))
+        assert ("100%" in capsys.readouterr().err) == is_terminal
+        (place / "a.bin").unlink()
+
+
+def test_what_shows_the_progress_is_installed_with_phalanx():
+    assert any(line.startswith("pooch[progress]") for line in requires("phalanx") or ())
 
 
 def test_a_changed_file_is_never_taken(places, web):

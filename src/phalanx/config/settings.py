@@ -11,7 +11,7 @@ from phalanx.core.component import Component
 class RunSettings(Component):
     """`[run]`: rounds and seed decide the result; the rest decides how fast it comes and what survives a crash.
 
-    `workers` training processes with one thread each give the same bytes for any number. At most `checkpoint_seconds` of work
+    On the CPU, `workers` training processes with one thread each give the same bytes for any number. At most `checkpoint_seconds` of work
     are lost when the machine dies.
     """
 

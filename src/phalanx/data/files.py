@@ -9,7 +9,6 @@ import tarfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from phalanx.core.errors import DataError
@@ -90,7 +89,7 @@ def _fetch(download: Download, cache: Path) -> None:
                 known_hash=download.checksum,
                 path=cache,
                 fname=download.name,
-                progressbar=find_spec("tqdm") is not None and sys.stderr.isatty(),
+                progressbar=sys.stderr.isatty(),
             )
         except (OSError, ValueError) as error:  # unreachable, or not the file that was published
             failures.append(f"{mirror}: {error}")
