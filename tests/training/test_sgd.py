@@ -10,6 +10,7 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.params import Layout, flatten
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, Status
 from phalanx.training import SGD, StepDecay
+from phalanx.training.engines.loop import use_channels_last
 
 
 def test_two_steps_of_a_client_are_those_worked_by_hand():
@@ -114,3 +115,20 @@ def test_without_a_model_there_is_nothing_to_train(world, nets):
 def test_a_trainer_is_its_own_config():
     trainer = SGD(0.1, steps=3, schedule=StepDecay((5,)))
     assert SGD.from_table(trainer.to_table()) == trainer
+
+
+def test_batch_norm_with_batches_of_one_is_refused_in_the_check_and_skipped_in_training(world, nets):
+    here = world(nets["batchnorm_net"], (12, 4))
+    trainer = SGD(0.1, epochs=1, batch_size=1)
+    with pytest.raises(ConfigError, match="A model with BatchNorm needs batch_size >= 2"):
+        trainer.check(nets["batchnorm_net"](), Samples(torch.zeros(3, 1, 8, 8), torch.zeros(3, dtype=torch.int64), 2))
+    rows = here.train(trainer)
+    assert rows.status.tolist() == [Status.NO_SAMPLES] * 2
+    assert not rows.matrix.any()
+
+
+def test_only_convolutions_over_images_are_laid_out_channels_last():
+    both = nn.ModuleList([nn.Conv2d(2, 3, 3), nn.Conv3d(2, 3, 3)])
+    use_channels_last(both)
+    assert both[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert both[1].weight.is_contiguous()

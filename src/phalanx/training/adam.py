@@ -3,15 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from phalanx.training.local import Decay, LocalTrainer, Rate
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
+from phalanx.core.numbers import Momentum, NonNegativeFloat32, PositiveFloat32
+from phalanx.training.local import LocalTrainer
 
 
 class Adam(LocalTrainer):
@@ -28,9 +25,9 @@ class Adam(LocalTrainer):
     """
 
     _: KW_ONLY
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    eps: Rate = 1e-8
-    weight_decay: Decay = 0.0
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    eps: PositiveFloat32 = 1e-8
+    weight_decay: NonNegativeFloat32 = 0.0
 
     def optimizer(self, lr: float) -> "AdaptiveMoments":
         """Adam without a past."""

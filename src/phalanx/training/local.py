@@ -2,22 +2,20 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 from torch import nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Augmentation, LearningRateSchedule, StepHook, Trainer
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines import linear, loop
 from phalanx.training.schedules import Constant
 from phalanx.training.work import LocalWork, Optimizer
 
-Rate = Annotated[float, Field(gt=0)]
-Decay = Annotated[float, Field(ge=0)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
 _ENGINES = {"loop": loop.train, "linear": linear.train}
 
 
@@ -28,7 +26,7 @@ class LocalTrainer(Trainer, ABC):
     is used. A row's loss is the mean over its steps of the batch's loss before the step.
     """
 
-    lr: Rate
+    lr: PositiveFloat32
     _: KW_ONLY
     batch_size: PositiveInt = 32
     epochs: PositiveInt | None = None
@@ -68,8 +66,10 @@ class LocalTrainer(Trainer, ABC):
         return self.engine
 
     def check(self, model: nn.Module, samples: Samples) -> None:
-        """The engine must suit the model, and every augmentation the samples. Raises: ConfigError."""
+        """The engine must suit the model, the batch BatchNorm, and every augmentation the samples. Raises: ConfigError."""
         self.engine_for(model)
+        if self.batch_size < loop.smallest_batch(model):
+            raise ConfigError("A model with BatchNorm needs batch_size >= 2: one sample has no statistics; got batch_size=1.")
         images, _ = samples.pixels(torch.zeros(2, dtype=torch.int64, device=samples.labels.device))
         for augmentation in self.augment:
             augmentation.apply(images, torch.Generator())

@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from phalanx.core.families import LearningRateSchedule
-
-Factor = Annotated[float, Field(gt=0, le=1)]
+from phalanx.core.numbers import Share
 
 
 class Constant(LearningRateSchedule):
@@ -28,7 +27,7 @@ class StepDecay(LearningRateSchedule):
 
     milestones: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     _: KW_ONLY
-    gamma: Factor = 0.1
+    gamma: Share = 0.1
 
     def factor(self, round: int) -> float:
         """A power of gamma."""
@@ -42,7 +41,7 @@ class Exponential(LearningRateSchedule):
     0.125
     """
 
-    gamma: Factor
+    gamma: Share
 
     def factor(self, round: int) -> float:
         """A power of gamma."""

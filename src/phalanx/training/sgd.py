@@ -6,7 +6,8 @@ from dataclasses import KW_ONLY
 import torch
 from torch import Tensor
 
-from phalanx.training.local import Decay, LocalTrainer, Momentum
+from phalanx.core.numbers import Momentum, NonNegativeFloat32
+from phalanx.training.local import LocalTrainer
 
 
 class SGD(LocalTrainer):
@@ -23,7 +24,7 @@ class SGD(LocalTrainer):
 
     _: KW_ONLY
     momentum: Momentum = 0.0
-    weight_decay: Decay = 0.0
+    weight_decay: NonNegativeFloat32 = 0.0
 
     def optimizer(self, lr: float) -> "Descent":
         """Descent without a past."""

@@ -115,7 +115,7 @@ class ClientWork:
         """
         work = self._work
         full, rest = divmod(self.size, work.batch_size)
-        epoch = [work.batch_size] * full + [rest] * (rest >= smallest)
+        epoch = [size for size in [work.batch_size] * full + [rest] if size >= smallest]
         if not epoch:
             return self.index[:0], []
         shuffling, used = work.context.generator("batches", self.id), sum(epoch)

@@ -138,3 +138,10 @@ def test_a_module_can_declare_itself(world):
 def test_an_engine_that_does_not_suit_the_model_is_refused(nets):
     with pytest.raises(ConfigError, match='engine = "linear" needs a model that is one linear layer'):
         SGD(0.1, epochs=1, engine="linear").engine_for(nets["mlp"]())
+
+
+def test_a_layer_that_someone_hooks_into_is_not_taken_for_the_closed_form():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    assert linear.is_linear(model)
+    model[1].register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],))
+    assert not linear.is_linear(model)

@@ -25,6 +25,8 @@ def is_linear(model: nn.Module) -> bool:
     A module of another form can declare with an attribute `is_softmax_regression = True` that it computes
     `flatten(x) @ weight.T + bias` from its only parameters, weight `[C, F]` and bias `[C]`.
     """
+    if any(part._forward_hooks or part._forward_pre_hooks for part in model.modules()):
+        return False  # someone changes or watches what the layer does
     declared = getattr(model, "is_softmax_regression", False)
     if not declared and not _is_flat_then_linear(model):
         return False

@@ -48,8 +48,14 @@ def train(work: LocalWork, model: nn.Module, out: Rows) -> None:
 
 def use_channels_last(model: nn.Module) -> None:
     """Lay the convolutions of a model out in channels-last memory, in place: 1.2 (ResNet-20) to 1.7 times as fast on a CPU."""
-    if any(parameter.dim() == 4 for parameter in model.parameters()):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def smallest_batch(model: nn.Module) -> int:
+    """How many samples a batch needs: BatchNorm cannot normalise one sample with its own statistics."""
+    return 2 if any(isinstance(part, _BatchNorm) for part in model.modules()) else 1
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class _Module:
             float_buffers=list(flat.float_buffers(model).values()),
             changing=changing,
             start=[tensor.detach().clone() for tensor in changing],
-            smallest_batch=2 if any(isinstance(part, _BatchNorm) for part in model.modules()) else 1,
+            smallest_batch=smallest_batch(model),
             is_channels_last=any(parameter.dim() == 4 for parameter in parameters),
         )
 

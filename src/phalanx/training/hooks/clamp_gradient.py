@@ -1,11 +1,9 @@
 """Elementwise gradient clamping: SkyMask's local training."""
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 
 from phalanx.core.families import StepHook
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import RoundContext
 
 
@@ -21,7 +19,7 @@ class ClampGradient(StepHook):
     tensor([[ 0.3000, -1.0000]])
     """
 
-    limit: Annotated[float, Field(gt=0)]
+    limit: PositiveFloat32
 
     def gradient(self, gradient: Tensor, params: Tensor, context: RoundContext) -> None:
         """Clamp in place."""

@@ -1,12 +1,10 @@
 """Gradient clipping by norm, one norm a client."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from phalanx.core.families import StepHook
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import RoundContext
 
 
@@ -26,7 +24,7 @@ class ClipGradientNorm(StepHook):
             [0.3000, 0.4000]])
     """
 
-    max_norm: Annotated[float, Field(gt=0)]
+    max_norm: PositiveFloat32
 
     def gradient(self, gradient: Tensor, params: Tensor, context: RoundContext) -> None:
         """Scale in place."""

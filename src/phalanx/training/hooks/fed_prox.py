@@ -1,11 +1,9 @@
 """FedProx: a spring between a client's weights and the global ones."""
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 
 from phalanx.core.families import StepHook
+from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import RoundContext
 
 
@@ -24,7 +22,7 @@ class FedProx(StepHook):
     tensor([[1., 0.]])
     """
 
-    mu: Annotated[float, Field(gt=0)]
+    mu: PositiveFloat32
 
     def gradient(self, gradient: Tensor, params: Tensor, context: RoundContext) -> None:
         """Add the term's gradient in place."""
