@@ -11,8 +11,8 @@ from phalanx.core.component import Component
 class RunSettings(Component):
     """`[run]`: rounds and seed decide the result; the rest decides how fast it comes and what survives a crash.
 
-    On the CPU, `workers` training processes with one thread each give the same bytes for any number. At most `checkpoint_seconds` of work
-    are lost when the machine dies.
+    On the CPU, `workers` training processes with one thread each give the same bytes for any number. At most
+    `checkpoint_seconds` of work are lost when the machine dies.
     """
 
     deciding: ClassVar[frozenset[str]] = frozenset({"rounds", "seed"})
