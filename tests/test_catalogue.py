@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import tomllib
 from importlib.metadata import entry_points
+from typing import get_origin
 
 import pytest
 import tomli_w
@@ -61,14 +62,9 @@ def test_an_unknown_field_of_a_member_is_refused(family, member):
 
 @pytest.mark.parametrize(
     ("member", "field"),
-    [
-        (member, field)
-        for _, member in MEMBERS
-        for field in dataclasses.fields(member)
-        if "float" in str(field.type) and not member.__module__.startswith("phalanx.training")
-    ],
+    [(member, field) for _, member in MEMBERS for field in dataclasses.fields(member) if "float" in str(field.type)],
     ids=lambda value: getattr(value, "kind", getattr(value, "name", None)),
 )
 def test_a_float_that_a_tensor_cannot_hold_is_refused(member, field):
     with pytest.raises(ValidationError, match="less than"):
-        TypeAdapter(field.type).validate_python(1e39)
+        TypeAdapter(field.type).validate_python((1e39, 1e39) if get_origin(field.type) is tuple else 1e39)
