@@ -33,8 +33,8 @@ BACKDOOR = Backdoor(trigger=Patch(2), target=0, share=0.5)
 SIX = FirstClients(count=ATTACKERS)
 ADVERSARIES = {
     "no attack": Adversary(who=SIX, when=Never(), data=BACKDOOR),
-    "backdoor, scaled": Adversary(who=SIX, data=BACKDOOR, update=ModelReplacement()),
-    "A Little Is Enough": Adversary(who=SIX, update=ALittleIsEnough(z=1.5)),
+    "backdoor": Adversary(who=SIX, data=BACKDOOR, update=ModelReplacement()),
+    "ALIE": Adversary(who=SIX, update=ALittleIsEnough(z=1.5)),
     "Min-Max": Adversary(who=SIX, update=MinMax()),
 }
 RULES: tuple[Aggregator, ...] = (Mean(), Krum(ATTACKERS), TrimmedMean(ATTACKERS), Flame())
@@ -89,8 +89,9 @@ def demonstrate() -> None:
             results[rule.kind, name] = run(experiment, sinks=[_Ticker(bar)])
     console.print(table(results))
     console.print(
-        "Accuracy on the test set; for the backdoor also how often a stamped image is taken for a 0 (under 'no attack': by a\n"
-        f"clean model). × marks harm: {HARM:.0%} of accuracy lost to the same rule without attack, or a backdoor that works.\n"
+        "Accuracy on the test set / how often a stamped image is taken for a 0 ('no attack':\n"
+        "by a clean model). The backdoor's updates are scaled; ALIE is A Little Is Enough.\n"
+        f"× marks harm: {HARM:.0%} of accuracy lost, or a backdoor that works.\n"
         "Next: phalanx list · make first-look"
     )
 

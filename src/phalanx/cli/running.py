@@ -39,7 +39,7 @@ def _run(experiment: Experiment, folder: Path) -> None:
 def summary(result: RunResult, *, kept: int) -> Table:
     """The end of a run as a small table; `kept` is in how many rounds the model was kept."""
     final, experiment = result.summary["final"], result.experiment
-    table = Table(title=f"{experiment.aggregator.kind} after {experiment.run.rounds} rounds", show_header=False)
+    table = Table(title=f"{experiment.aggregator.kind} after {experiment.run.rounds} rounds", show_header=False, min_width=44)
     table.add_row("accuracy", percent(final["accuracy"]))
     if "attack_success" in final:
         base = percent(final["base_rate"])
