@@ -140,6 +140,17 @@ def test_every_mistake_of_a_table_has_its_own_line():
     assert [line.split(":")[0] for line in str(error.value).splitlines()] == ["main.radius", "alpha", "copies"]
 
 
+def test_a_wrong_entry_of_a_tuple_is_one_mistake():
+    class Steps(Component):
+        milestones: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+    with pytest.raises(ConfigError) as error:
+        Steps.from_table({"milestones": [0]})
+    assert str(error.value) == "milestones.0: input should be greater than 0; got 0."
+    with pytest.raises(ConfigError, match=r"^milestones: tuple should have at least 1 item"):
+        Steps.from_table({"milestones": []})
+
+
 def test_a_table_that_is_no_table_is_refused():
     for value in (5, "circle", None, []):
         with pytest.raises(ConfigError, match=r"^input should be a dictionary"):

@@ -9,7 +9,14 @@ from pydantic_core import ErrorDetails
 
 def explain(error: ValidationError, *, prefix: str = "") -> str:
     """A validation error as one line a mistake: path, what is wrong, what came, what is allowed."""
-    return "\n".join(_sentence(item, prefix) for item in error.errors(include_url=False))
+    items = error.errors(include_url=False)
+    return "\n".join(_sentence(item, prefix) for item in items if not _merely_follows(item, items))
+
+
+def _merely_follows(item: ErrorDetails, items: list[ErrorDetails]) -> bool:
+    """A tuple is "too short" for pydantic when its entries are wrong, too; that would be a second, false reason."""
+    inside = (other["loc"][: len(item["loc"])] == item["loc"] for other in items if other is not item)
+    return item["type"] == "too_short" and any(inside)
 
 
 def _sentence(item: ErrorDetails, prefix: str) -> str:
