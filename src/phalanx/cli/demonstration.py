@@ -70,7 +70,7 @@ def demonstrate() -> None:
     """Run the demo and print its table."""
     console = Console()
     console.print(
-        f"{CLIENTS} clients share scikit-learn's handwritten digits unevenly; {ATTACKERS} of them are malicious.\n"
+        f"{CLIENTS} clients share scikit-learn's handwritten digits unevenly; {ATTACKERS} of them are malicious. "
         f"Each cell is a federation of its own: {ROUNDS} rounds of training from the same start."
     )
     total = len(RULES) * len(ADVERSARIES) * ROUNDS
@@ -89,8 +89,8 @@ def demonstrate() -> None:
             results[rule.kind, name] = run(experiment, sinks=[_Ticker(bar)])
     console.print(table(results))
     console.print(
-        "Accuracy on the test set / how often a stamped image is taken for a 0 ('no attack':\n"
-        "by a clean model). The backdoor's updates are scaled; ALIE is A Little Is Enough.\n"
+        "Accuracy on the test set / how often a stamped image is taken for a 0 (under 'no attack': by a clean model). "
+        "The backdoor's updates are scaled; ALIE is A Little Is Enough. "
         f"× marks harm: {HARM:.0%} of accuracy lost, or a backdoor that works.\n"
         "Next: phalanx list · make first-look"
     )

@@ -81,6 +81,7 @@ def _missing(folder: str, files: tuple[str, ...], places: list[Path]) -> str:
 def _fetch(download: Download, cache: Path) -> None:
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")
     failures = []
     for mirror in download.mirrors:
         try:
@@ -91,8 +92,11 @@ def _fetch(download: Download, cache: Path) -> None:
                 fname=download.name,
                 progressbar=sys.stderr.isatty(),
             )
-        except (OSError, ValueError) as error:  # unreachable, or not the file that was published
-            failures.append(f"{mirror}: {error}")
+        except ValueError:
+            failures.append(f"{mirror} does not hold the published file")
+            continue
+        except OSError as error:
+            failures.append(f"{mirror} {error.strerror or 'cannot be reached'}")
             continue
         _unpack(Path(file), download.members)
         return
