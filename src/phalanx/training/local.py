@@ -2,20 +2,22 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Augmentation, LearningRateSchedule, StepHook, Trainer
-from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines import linear, loop
 from phalanx.training.schedules import Constant
 from phalanx.training.work import LocalWork, Optimizer
 
+# Bounds beyond any sense, below what memory and float32 hold.
+LearningRate = Annotated[float, Field(gt=0, le=1e6)]
+Count = Annotated[int, Field(ge=1, le=10**6)]
 _ENGINES = {"loop": loop.train, "linear": linear.train}
 
 
@@ -26,12 +28,12 @@ class LocalTrainer(Trainer, ABC):
     is used. A row's loss is the mean over its steps of the batch's loss before the step.
     """
 
-    lr: PositiveFloat32
+    lr: LearningRate
     _: KW_ONLY
     batch_size: PositiveInt = 32
-    epochs: PositiveInt | None = None
+    epochs: Count | None = None
     """Passes over a client's samples."""
-    steps: PositiveInt | None = None
+    steps: Count | None = None
     """Batches, over as many epochs as that takes: every client makes the same number."""
     schedule: LearningRateSchedule = Constant()
     hooks: tuple[StepHook, ...] = ()
