@@ -19,7 +19,7 @@ first-look: .venv
 
 # The tests run side by side: with more than one thread each they would fight over the cores.
 test: export OMP_NUM_THREADS := 1
-test: .venv/installed-dev
+test: .venv/installed-bench
 	$(BIN)/pytest -n auto --maxprocesses 8
 
 lint: .venv/installed-dev
@@ -51,8 +51,8 @@ clean:
 	$(PIP) --editable '.[dev]'
 	@touch .venv/installed $@
 
-# ByzFL is what the benchmarks compare with. It asks for torchvision, whose wheel does not load beside a CPU build of torch, and
-# for seaborn, which draws its plots: its rules need neither, so it comes without dependencies. Without it the benchmark says so.
+# ByzFL is what benchmarks and tests compare with. It asks for torchvision, whose wheel does not load beside a CPU build of torch, and
+# for seaborn, which draws its plots: its rules need neither, so it comes without dependencies. Without it both say so.
 .venv/installed-bench: .venv/installed-dev
 	-$(PIP) --no-deps byzfl==0.0.11
 	@touch $@
