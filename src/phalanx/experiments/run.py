@@ -1,14 +1,11 @@
 """`run`: an experiment from its config to its result. The command line does the same."""
 
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from torch import nn
@@ -21,6 +18,7 @@ from phalanx.core.types import DataSplit
 from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
 from phalanx.experiments.folder import RunFolder, model_sha256
+from phalanx.experiments.signals import Signalled, stop_signals
 from phalanx.simulation import FederationState, Simulation
 
 
@@ -162,7 +160,7 @@ def _drive(
     done = (state, folder.position() if folder else 0)
     saved = time.monotonic()
     try:
-        with _stop_signals():
+        with stop_signals():
             try:
                 while done[0].round < run.rounds:
                     following, event = simulation.step(done[0])
@@ -177,44 +175,16 @@ def _drive(
                     if folder and (last or time.monotonic() - saved >= run.checkpoint_seconds):
                         folder.save(*done)
                         saved = time.monotonic()
-            except _Signalled:
+            except Signalled:
                 if folder:
                     folder.save(*done)
                 raise
-    except _Signalled as stop:
+    except Signalled as stop:
         if folder is None:
             raise KeyboardInterrupt from None
         reached = f"Stopped after round {done[0].round} of {run.rounds}; nothing is lost."
         raise Stopped(f"{reached} Go on with: phalanx resume {folder.path}", exit_code=128 + stop.number) from None
     return done[0]
-
-
-class _Signalled(BaseException):
-    """A signal asked the run to stop."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Inside, the first Ctrl-C or SIGTERM raises `_Signalled`; further ones are ignored while the run is saved."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, signal.SIG_IGN)
-        raise _Signalled(number)
-
-    before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 def _summary(experiment: Experiment, rows: list[dict[str, Any]], module: nn.Module) -> dict[str, Any]:
