@@ -274,13 +274,18 @@ class Counting(nn.Module):
 
     def forward(self, x):
         self.passes += 1
-        return self.norm(self.linear(x))
+        return self.norm(self.linear(x)) / self.passes
 
 
 def test_buffers_that_do_not_travel_do_not_tell_how_often_a_model_was_tested(tmp_path):
     torch.manual_seed(0)
     module = Counting()
-    run(SMALL, model=module, out=tmp_path / "straight")
+    straight = run(SMALL, model=module, out=tmp_path / "straight")
+    for workers, every in ((1, 0), (2, 1), (2, 0)):
+        settings = replace(SMALL.run, workers=workers)
+        other = run(replace(SMALL, run=settings, evaluation=EvaluationSettings(every=every)), model=module)
+        assert bytes_of(other.model) == bytes_of(straight.model)
+    assert straight.model.passes == module.passes == 0
     with pytest.raises(Stopped):
         run(SMALL, model=module, out=tmp_path / "a", sinks=[StopAfter(3, signal.SIGTERM)])
     resume(tmp_path / "a", model=module)

@@ -8,6 +8,7 @@ from torch import nn
 from phalanx.aggregators import Mean, TrimmedMean
 from phalanx.attacks import (
     Adversary,
+    ALittleIsEnough,
     Backdoor,
     FirstClients,
     FixedClients,
@@ -22,12 +23,13 @@ from phalanx.core import rng
 from phalanx.core.capabilities import Capability
 from phalanx.core.errors import CapabilityError, ConfigError
 from phalanx.core.families import Aggregator, UpdateAttack
-from phalanx.core.types import Aggregate, Crafted
+from phalanx.core.params import Layout
+from phalanx.core.types import Aggregate, Crafted, RoundContext, Rows
 from phalanx.data import IID, Digits, Federation, RootSet, Synthetic
 from phalanx.models import CNN, MLP, ResNet18
 from phalanx.server import FixedSize, Poisson, Screening
 from phalanx.simulation import Simulation
-from phalanx.simulation.attack import finite, take
+from phalanx.simulation.attack import attack, finite, take
 from phalanx.training import SGD
 
 SMALL = Experiment(
@@ -193,16 +195,16 @@ class First(Aggregator):
     """The first row itself, and a memory of it: views of the matrix that the next round overwrites."""
 
     def combine(self, updates, state, context):
-        return Aggregate(updates.matrix[0]), {"seen": updates.matrix[1]}
+        return Aggregate(updates.matrix[0]), {"seen": updates.matrix[1], "buffers": updates.buffers[0]}
 
 
 def test_a_rule_that_returns_a_view_of_a_row_corrupts_no_memory():
-    with simulate(replace(SMALL, aggregator=First())) as simulation:
+    with simulate(replace(IMAGES, aggregator=First())) as simulation:
         first, _ = simulation.step(simulation.initial_state())
-        update, seen = first.previous_update.clone(), first.rule["seen"].clone()
+        update, memory = first.previous_update.clone(), {name: tensor.clone() for name, tensor in first.rule.items()}
         simulation.step(first)
     assert torch.equal(first.previous_update, update)
-    assert torch.equal(first.rule["seen"], seen)
+    assert all(torch.equal(first.rule[name], tensor) for name, tensor in memory.items())
 
 
 class Flat(Aggregator):
@@ -216,6 +218,20 @@ def test_a_rule_that_returns_no_vector_is_told_so():
     with simulate(replace(SMALL, aggregator=Flat())) as simulation:
         state = simulation.initial_state()
         with pytest.raises(ConfigError, match="Flat must return an update of shape"):
+            simulation.step(state)
+
+
+class Misattributing(Aggregator):
+    """Another mistake: an influence of the wrong length."""
+
+    def combine(self, updates, state, context):
+        return Aggregate(updates.matrix.mean(dim=0), torch.ones(2)), state
+
+
+def test_a_rule_that_attributes_to_rows_that_are_not_there_is_told_so():
+    with simulate(replace(SMALL, aggregator=Misattributing())) as simulation:
+        state = simulation.initial_state()
+        with pytest.raises(ConfigError, match=r"must return influence of shape \[6\]; got \[2\]"):
             simulation.step(state)
 
 
@@ -236,6 +252,17 @@ def test_a_client_that_diverged_does_not_spoil_what_attackers_know():
     matrix[2, 1] = float("nan")
     assert torch.equal(finite(matrix), matrix[[0, 1, 3, 4]])
     assert finite(matrix[:2]).data_ptr() == matrix.data_ptr()
+
+
+def test_an_attack_stays_finite_beside_clients_that_diverged():
+    rows = Rows.empty(6, Layout.flat(4))
+    rows.matrix.normal_(generator=torch.Generator().manual_seed(0))
+    rows.matrix[1, 2] = rows.matrix[4, 0] = float("nan")
+    context = RoundContext.for_matrix(rows.matrix)
+    for knowledge in ("omniscient", "own"):
+        malicious = Adversary(who=FirstClients(count=3), update=ALittleIsEnough(z=1.0, knowledge=knowledge))
+        attack(malicious, Mean(), rows, [0, 1, 2], {}, context, lambda places: rows.matrix[list(places)])
+        assert rows.matrix[:3].isfinite().all()
 
 
 def test_rows_that_lie_together_are_taken_without_a_copy():

@@ -27,7 +27,7 @@ class ProgressSink:
         self.rounds = rounds
         self.console = console
         self.scores = ""
-        self.kept = 0
+        self._told_of_kept_model = False
         self._told_of_room = False
         self._bar = Progress(
             TextColumn("round"),
@@ -67,9 +67,9 @@ class ProgressSink:
 
     def _round(self, event: Event) -> None:
         if reason := event.values.get("kept_model"):
-            self.kept += 1
-            if self.kept == 1:
+            if not self._told_of_kept_model:
                 self._say(f"Round {event.round + 1} kept the model: {reason}")
+            self._told_of_kept_model = True
         if event.values["attack"].get("room") == 0 and not self._told_of_room:  # type: ignore[union-attr]
             self._told_of_room = True
             self._say("The attack has no room: its formula gives z <= 0 for so few attackers. Set adversary.update.z.")

@@ -33,11 +33,11 @@ def _run(experiment: Experiment, folder: Path) -> None:
         result = run(experiment, out=folder, sinks=[progress])
     if finished:
         console.print(f"This run is finished already; delete {folder} to run it again.", markup=False)
-    console.print(summary(result, kept=progress.kept))
+    console.print(summary(result))
 
 
-def summary(result: RunResult, *, kept: int) -> Table:
-    """The end of a run as a small table; `kept` is in how many rounds the model was kept."""
+def summary(result: RunResult) -> Table:
+    """The end of a run as a small table."""
     final, experiment = result.summary["final"], result.experiment
     table = Table(title=f"{experiment.aggregator.kind} after {experiment.run.rounds} rounds", show_header=False, min_width=44)
     table.add_row("accuracy", percent(final["accuracy"]))
@@ -47,7 +47,7 @@ def summary(result: RunResult, *, kept: int) -> Table:
     if final.get("tpr") is not None:
         table.add_row("attackers rejected, last round", percent(final["tpr"]))
         table.add_row("honest rejected, last round", percent(final.get("fpr")))
-    if kept:
-        table.add_row("rounds that kept the model", str(kept))
+    if result.rounds_kept:
+        table.add_row("rounds that kept the model", str(result.rounds_kept))
     table.add_row("folder", escape(str(result.folder)))
     return table

@@ -96,7 +96,7 @@ def _fetch(download: Download, cache: Path) -> None:
             failures.append(f"{mirror} does not hold the published file")
             continue
         except OSError as error:
-            failures.append(f"{mirror} {error.strerror or 'cannot be reached'}")
+            failures.append(f"{mirror}: {error.strerror or 'no answer'}")
             continue
         _unpack(Path(file), download.members)
         return

@@ -93,13 +93,13 @@ class RunFolder:
         """Whether the result has been written."""
         return (self.path / "result.json").exists()
 
-    def describe(self, simulation: Simulation) -> list[str]:
-        """Write manifest.json or, in a resumed run, compare with it: a remark where bits may now differ.
+    def describe(self, simulation: Simulation, *, is_fresh: bool) -> list[str]:
+        """Write manifest.json or, in a run that goes on, compare with it: a remark where bits may now differ.
 
         Raises: CheckpointError if the run was started with other data or another partition.
         """
         path, current = self.path / "manifest.json", manifest(simulation)
-        if not path.exists():
+        if is_fresh or not path.exists():
             write_atomically(path, to_json(current))
             return []
         started = read_json(path)

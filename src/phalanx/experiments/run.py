@@ -27,13 +27,14 @@ class RunResult:
     """What a run ended in.
 
     `metrics`: one row per evaluation, ready for `pandas.DataFrame`. `model`: the final module, in eval mode. `summary`: what
-    result.json holds. `folder`: where it was written, or None.
+    result.json holds. `rounds_kept`: how many rounds kept the model as it was. `folder`: where it was written, or None.
     """
 
     experiment: Experiment
     metrics: list[dict[str, Any]]
     model: nn.Module
     summary: dict[str, Any]
+    rounds_kept: int
     folder: Path | None = None
 
 
@@ -76,7 +77,7 @@ def run(
         summary = _summary(experiment, history.rows, module)
         if folder:
             folder.finish(module, summary)
-        return RunResult(experiment, history.rows, module, summary, folder.path if folder else None)
+        return RunResult(experiment, history.rows, module, summary, history.rounds_kept, folder.path if folder else None)
 
 
 def resume(
@@ -97,6 +98,7 @@ class _History:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.rounds_kept = 0
         self._round: dict[str, Any] = {}
 
     def emit(self, event: Event) -> None:
@@ -104,6 +106,7 @@ class _History:
 
     def take(self, event: Mapping[str, Any]) -> None:
         if event["event"] == "round":
+            self.rounds_kept += "kept_model" in event
             self._round = {name: value for name, value in event.items() if isinstance(value, int | float) or value is None}
         if event["event"] == "evaluation":
             scores = {name: value for name, value in event.items() if name not in ("event", "seconds")}
@@ -140,8 +143,8 @@ def _restore(
     folder: RunFolder, simulation: Simulation, fresh: FederationState, history: _History, sinks: Sequence[Sink]
 ) -> FederationState:
     """The state to go on from; listeners that only show are told where that is."""
-    remarks = folder.describe(simulation)
     state, damaged = folder.restore()
+    remarks = folder.describe(simulation, is_fresh=state is None)
     for event in folder.read_events():
         history.take(event)
     if state is None:
@@ -198,4 +201,4 @@ def _read_back(folder: RunFolder, module: nn.Module) -> RunResult:
     history = _History()
     for event in folder.read_events():
         history.take(event)
-    return RunResult(folder.experiment, history.rows, module.eval(), summary, folder.path)
+    return RunResult(folder.experiment, history.rows, module.eval(), summary, history.rounds_kept, folder.path)

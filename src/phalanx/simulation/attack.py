@@ -28,11 +28,16 @@ def attack(
     if adversary.update is None or not bad:
         return {}, state
     own = rows.matrix[bad]
-    trained_honestly = adversary.data is None and adversary.client is None
     sent[bad] = False
+
+    def own_clean() -> Tensor:
+        rows = own if adversary.data is None and adversary.client is None else train_honestly(bad)
+        some = finite(rows)
+        return some if len(some) else rows
+
     view = AttackView(
         own=own,
-        own_clean=lambda: own if trained_honestly else train_honestly(bad),
+        own_clean=own_clean,
         num_updates=len(bad) + int(sent.sum()),
         honest=finite(take(rows.matrix, sent.nonzero().flatten().tolist())) if adversary.update.is_omniscient else None,
         aggregator=rule if adversary.update.knows_aggregator else None,
@@ -51,6 +56,6 @@ def take(matrix: Tensor, places: Sequence[int]) -> Tensor:
 
 
 def finite(rows: Tensor) -> Tensor:
-    """Without the rows that screening will drop: one client that diverged must not spoil what attackers compute."""
+    """Without rows of no finite norm: one client that diverged must not spoil what attackers compute."""
     keep = torch.linalg.vector_norm(rows, dim=1).isfinite()
     return rows if keep.all() else rows[keep]

@@ -43,6 +43,11 @@ class Clients:
         """The one matrix of a run: every round overwrites it."""
         return self._executor.rows
 
+    @property
+    def scratch(self) -> Rows:
+        """Room for training that nobody sends; overwritten, too."""
+        return self._executor.scratch
+
     def train(
         self, ids: Sequence[int], attackers: Mapping[int, int], state: State, context: RoundContext
     ) -> tuple[Rows, State]:
@@ -73,7 +78,7 @@ class Clients:
 
     def train_honestly(self, ids: Sequence[int], state: State, context: RoundContext) -> Tensor:
         """The rows `[f, d]` that these clients would send if they were honest; nobody sends them."""
-        out = self._executor.scratch.first(len(ids))
+        out = self.scratch.first(len(ids))
         self._executor.train(self.experiment.training, self._cohort(ids, range(len(ids))), state, context, out)
         return out.matrix
 

@@ -38,9 +38,10 @@ class Simulation:
         self.layout = Layout.of(model)
         self.initial_params, self.initial_buffers = flat.flatten(self.model)
         self.sample_counts = torch.tensor([len(index) for index in federation.clients])
-        check(experiment, self.federation, self.model, self._context(self.initial_state()))
         # Buffers that do not travel (counters, caches) as they were: they must not tell how often a model was tested.
         self._resting = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        check(experiment, self.federation, self.model, self._context(self.initial_state()))
+        self._rest()
         self.clients = Clients(experiment, self.federation, self.model, self.layout)
 
     def __enter__(self) -> Self:
@@ -125,14 +126,18 @@ class Simulation:
             poison = self.experiment.adversary.data
             batch_size = self.experiment.evaluation.batch_size
             found = evaluate(self.model, self.federation.test, poison=poison, batch_size=batch_size)
+            self._rest()
         return evaluation_event(state.round - 1, found, watch.seconds)
 
     def load(self, state: FederationState) -> nn.Module:
         """The module with the parameters and buffers of `state` in it, and nothing of what it was used for."""
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(self._resting[name])
+        self._rest()
         flat.load(self.model, state.params, state.buffers)
         return self.model
+
+    def _rest(self) -> None:
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(self._resting[name])
 
     def _aggregate(
         self, updates: Updates, state: FederationState, context: RoundContext
@@ -152,15 +157,22 @@ class Simulation:
         if list(update.shape) != [self.layout.d]:
             expected, got = [self.layout.d], list(update.shape)
             raise ConfigError(f"{type(rule).__name__} must return an update of shape {expected}; got {got}.")
+        if aggregate.influence is not None and list(aggregate.influence.shape) != [len(updates)]:
+            expected, got = [len(updates)], list(aggregate.influence.shape)
+            raise ConfigError(f"{type(rule).__name__} must return influence of shape {expected}; got {got}.")
         if not update.isfinite().all():
             return Aggregate(None), state.rule, "The rule's result was not finite."
         return replace(aggregate, update=update.to(state.params, copy=True)), self._owned(memory), None
 
     def _owned(self, memory: State) -> State:
         """A component's memory without views of the rows: the next round overwrites those."""
-        rows = self.clients.rows.matrix.untyped_storage().data_ptr()
+        reused = {
+            tensor.untyped_storage().data_ptr()
+            for rows in (self.clients.rows, self.clients.scratch)
+            for tensor in (rows.matrix, rows.buffers)
+        }
         return {
-            name: tensor.clone() if tensor.untyped_storage().data_ptr() == rows else tensor for name, tensor in memory.items()
+            name: tensor.clone() if tensor.untyped_storage().data_ptr() in reused else tensor for name, tensor in memory.items()
         }
 
     def _buffers(self, aggregate: Aggregate, updates: Updates, state: FederationState) -> Tensor:

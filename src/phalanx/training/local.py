@@ -10,14 +10,15 @@ from torch import nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Augmentation, LearningRateSchedule, StepHook, Trainer
+from phalanx.core.numbers import SMALLEST_FLOAT32
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines import linear, loop
 from phalanx.training.schedules import Constant
 from phalanx.training.work import LocalWork, Optimizer
 
-# Bounds beyond any sense, below what memory and float32 hold.
-LearningRate = Annotated[float, Field(gt=0, le=1e6)]
-Count = Annotated[int, Field(ge=1, le=10**6)]
+# Bounds beyond any sense: what exceeds them is a slip, and would end in an overflow or without memory.
+LearningRate = Annotated[float, Field(ge=SMALLEST_FLOAT32, le=1e6)]
+Count = Annotated[int, Field(ge=1, le=10**4)]
 _ENGINES = {"loop": loop.train, "linear": linear.train}
 
 

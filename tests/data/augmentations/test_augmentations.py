@@ -97,8 +97,10 @@ def test_cutout_centres_are_uniform():
     assert float(((counts - 500) ** 2 / 500).sum()) < 47 + 5 * 97**0.5  # 47 degrees of freedom
 
 
-def test_a_cutout_larger_than_the_image_may_hide_it_all():
-    assert Cutout(100).apply(batch(), seeded()).eq(0).all()
+def test_a_cutout_as_large_as_the_image_is_refused_for_it_could_hide_it_all():
+    for size in (6, 100):
+        with pytest.raises(ConfigError, match=f"Cutout needs size < 6 for something of each image to be left; got {size}"):
+            Cutout(size=size).apply(torch.ones(2, 1, 6, 8), torch.Generator())
 
 
 @pytest.mark.parametrize("make", [lambda: RandomCrop(0), lambda: HorizontalFlip(1.1), lambda: Cutout(0)])

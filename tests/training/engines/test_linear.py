@@ -140,8 +140,17 @@ def test_an_engine_that_does_not_suit_the_model_is_refused(nets):
         SGD(0.1, epochs=1, engine="linear").engine_for(nets["mlp"]())
 
 
-def test_a_layer_that_someone_hooks_into_is_not_taken_for_the_closed_form():
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda layer: layer.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
+        lambda layer: layer.register_forward_hook(lambda module, inputs, output: 2 * output),
+        lambda layer: layer.register_full_backward_hook(lambda module, inputs, outputs: None),
+        lambda layer: layer.weight.register_hook(lambda gradient: 2 * gradient),
+    ],
+)
+def test_a_layer_that_someone_hooks_into_is_not_taken_for_the_closed_form(hook):
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     assert linear.is_linear(model)
-    model[1].register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],))
+    hook(model[1])
     assert not linear.is_linear(model)

@@ -4,6 +4,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
+from phalanx.core.errors import ConfigError
 from phalanx.core.families import Augmentation
 from phalanx.data.augmentations.shape import require_images
 
@@ -23,6 +24,10 @@ class Cutout(Augmentation):
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
         require_images(images, "Cutout")
         count, _, height, width = images.shape
+        if self.size >= min(height, width):
+            raise ConfigError(
+                f"Cutout needs size < {min(height, width)} for something of each image to be left; got {self.size}."
+            )
         rows, columns = (self._hidden(count, length, generator) for length in (height, width))
         hidden = (rows[:, :, None] & columns[:, None, :]).to(images.device)
         return images.masked_fill(hidden[:, None], 0)

@@ -25,7 +25,7 @@ def is_linear(model: nn.Module) -> bool:
     A module of another form can declare with an attribute `is_softmax_regression = True` that it computes
     `flatten(x) @ weight.T + bias` from its only parameters, weight `[C, F]` and bias `[C]`.
     """
-    if any(part._forward_hooks or part._forward_pre_hooks for part in model.modules()):
+    if _is_hooked(model):
         return False  # someone changes or watches what the layer does
     declared = getattr(model, "is_softmax_regression", False)
     if not declared and not _is_flat_then_linear(model):
@@ -34,6 +34,13 @@ def is_linear(model: nn.Module) -> bool:
     shapes = [parameter.dim() for parameter in parameters]
     trainable = all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in parameters)
     return trainable and shapes in ([2, 1], [2]) and not list(model.buffers())
+
+
+def _is_hooked(model: nn.Module) -> bool:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(part, kind) for part in model.modules() for kind in kinds) or any(
+        parameter._backward_hooks for parameter in model.parameters()
+    )
 
 
 def _is_flat_then_linear(model: nn.Module) -> bool:
