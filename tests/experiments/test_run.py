@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -335,6 +336,15 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"^The run folder .* cannot be used: Not a directory\.$"):
         run(SMALL, out=tmp_path / "file" / "a")
+
+
+def test_a_read_only_folder_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(CheckpointError, match=r"^The run folder .* cannot be used: Read-only file system\.$"):
+        run(SMALL, out=tmp_path / "a")
 
 
 def test_a_disk_that_fills_up_stops_the_run_with_one_sentence_and_resume_works(tmp_path, monkeypatch):

@@ -24,12 +24,13 @@ from phalanx.core.capabilities import Capability
 from phalanx.core.errors import CapabilityError, ConfigError
 from phalanx.core.families import Aggregator, UpdateAttack
 from phalanx.core.params import Layout
-from phalanx.core.types import Aggregate, Crafted, RoundContext, Rows
+from phalanx.core.types import Aggregate, Crafted, RoundContext, Rows, Updates
 from phalanx.data import IID, Digits, Federation, RootSet, Synthetic
 from phalanx.models import CNN, MLP, ResNet18
 from phalanx.server import FixedSize, Poisson, Screening
 from phalanx.simulation import Simulation
 from phalanx.simulation.attack import attack, finite, take
+from phalanx.testing import AGGREGATORS
 from phalanx.training import SGD
 
 SMALL = Experiment(
@@ -354,6 +355,21 @@ def test_weights_by_samples_reach_the_mean():
         rows, counts = simulation.clients.rows.matrix, simulation.sample_counts.double()
         expected = ((counts / counts.sum()) @ rows.double()).float()
     torch.testing.assert_close(following.params - start.params, expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rule", [example.rule for example in AGGREGATORS], ids=str)
+def test_a_rule_says_truly_whether_weights_change_its_result(rule):
+    rows = torch.randn(12, 6, generator=torch.Generator().manual_seed(1))
+    alike = Updates.of(rows)
+    weighted = replace(alike, weights=torch.arange(1, 13).double())
+    context = RoundContext.for_matrix(rows)
+    first, second = (rule.aggregate(updates, rule.init(context.layout), context)[0].update for updates in (alike, weighted))
+    assert torch.equal(first, second) != rule.uses_weights
+
+
+def test_weights_that_a_rule_would_ignore_are_refused():
+    with pytest.raises(ConfigError, match="The rule trimmed_mean counts every client alike"):
+        simulate(replace(SMALL, aggregator=TrimmedMean(1), screening=Screening(weights="samples")))
 
 
 def test_an_attack_that_does_not_fit_is_refused_before_any_round():

@@ -1,5 +1,7 @@
 """Mean: the weighted average that everything else is compared with."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from phalanx.core.errors import PreconditionError
@@ -19,6 +21,8 @@ class Mean(Aggregator):
     >>> Mean()(torch.tensor([[0.], [1.], [2.], [99.]]))
     tensor([25.5000])
     """
+
+    uses_weights: ClassVar[bool] = True
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         shares = shares_of(updates, who="Mean")

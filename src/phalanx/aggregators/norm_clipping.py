@@ -1,5 +1,7 @@
 """NormClipping: the mean of clipped updates."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,8 @@ class NormClipping(Aggregator):
     >>> NormClipping(max_norm=1.0)(torch.tensor([[1.], [1.], [1.], [99.]]))
     tensor([1.])
     """
+
+    uses_weights: ClassVar[bool] = True
 
     max_norm: PositiveFloat32 | None = None
     quantile: Probability | None = None

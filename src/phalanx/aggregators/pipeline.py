@@ -50,6 +50,10 @@ class Pipeline(Aggregator):
     def needs(self) -> frozenset[Capability]:  # type: ignore[override]
         return self.rule.needs | ({Capability.INDIVIDUAL_UPDATES} if self.before else frozenset())
 
+    @property
+    def uses_weights(self) -> bool:  # type: ignore[override]
+        return self.rule.uses_weights
+
     def require(self, n: int) -> None:
         for stage in self.before:
             stage.require(n)

@@ -233,6 +233,8 @@ class Aggregator(Stage, ABC, family="aggregator"):
     """A rule: rows in, one update out. Write `combine`; `require` if it needs more than one row."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.INDIVIDUAL_UPDATES})
+    uses_weights: ClassVar[bool] = False
+    """Whether the updates' weights change the result; the others count every client alike."""
 
     def require(self, n: int) -> None:
         """Raise PreconditionError unless `n` rows are enough for what the rule promises."""

@@ -22,6 +22,9 @@ def check(experiment: Experiment, federation: Federation, model: nn.Module, cont
     require(type(experiment.aggregator).__name__, experiment.aggregator.needs, given)
     if adversary.update:
         require(type(adversary.update).__name__, adversary.update.needs, given)
+    if experiment.screening.weights != "uniform" and not experiment.aggregator.uses_weights:
+        kind = experiment.aggregator.kind
+        raise ConfigError(f'The rule {kind} counts every client alike; screening.weights = "samples" would change nothing.')
     experiment.aggregator.require(experiment.participation.largest(clients))
     check_model(model, federation)
     experiment.training.check(model, federation.train)
