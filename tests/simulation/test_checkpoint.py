@@ -125,3 +125,20 @@ def test_a_write_replaces_the_file_or_leaves_it(tmp_path):
     assert path.read_bytes() == b"two"
     with pytest.raises(CheckpointError, match="cannot be written"):
         write_atomically(tmp_path / "missing" / "a.json", b"three")
+
+
+def test_foreign_files_in_the_folder_are_left_alone(folder):
+    for name in ("old.safetensors", "old.json", "notes.txt"):
+        (folder / name).write_text("{}")
+    save(folder, checkpoint(40))
+    assert newest(folder, FACTS)[0].round == 40
+    assert {"old.safetensors", "old.json", "notes.txt"} < {path.name for path in folder.iterdir()}
+
+
+def test_tensors_that_share_memory_or_are_not_contiguous_are_kept_as_they_are(tmp_path):
+    square = torch.arange(6.0).view(2, 3)
+    save(tmp_path, Checkpoint(1, {"a": square, "b": square.t(), "c": square[:1].expand(4, 3)}, FACTS))
+    found = newest(tmp_path, FACTS)[0].tensors
+    assert torch.equal(found["a"], square)
+    assert torch.equal(found["b"], square.t())
+    assert torch.equal(found["c"], square[:1].expand(4, 3))

@@ -228,3 +228,15 @@ def test_models_with_several_threads_before_the_fork_do_not_hang(world, nets):
         with pool(here, 2) as workers:
             workers.train(TRAINER, here.cohort, {}, here.context, workers.rows)
             assert torch.equal(workers.rows.matrix, expected.matrix)
+
+
+def test_workers_that_the_system_cannot_start_are_one_sentence(world, nets, monkeypatch):
+    here = world(nets["mlp"], (5, 6))
+
+    def refuse(self):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(WorkerPool, "_fork", refuse)
+    pool = WorkerPool(9, here.model, here.samples, here.index, here.layout, 2)
+    with pytest.raises(WorkerError, match=r"^9 workers cannot be started: Too many open files\. Set fewer\.$"), pool:
+        pass

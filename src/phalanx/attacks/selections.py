@@ -3,6 +3,7 @@
 A selection is a pure function of the run's seed and the round, so that a resumed run meets the same attackers.
 """
 
+from abc import ABC
 from dataclasses import KW_ONLY
 from typing import Annotated
 
@@ -17,7 +18,31 @@ from phalanx.core.numbers import Share
 from phalanx.core.types import RoundContext
 
 
-class FirstClients(Selection):
+class SizedSelection(Selection, ABC):
+    """A number of clients: exactly one of a `count`, or a `share` of all (rounded)."""
+
+    _: KW_ONLY
+    count: PositiveInt | None = None
+    share: Share | None = None
+
+    def __post_init__(self) -> None:
+        if (self.count is None) == (self.share is None):
+            raise ConfigError(
+                f"{type(self).__name__} needs exactly one of count and share; got count={self.count}, share={self.share}."
+            )
+
+    def size(self, num_clients: int) -> int:
+        """How many attackers that makes. Raises: ConfigError if it is nobody, or more than there are."""
+        size = round(self.share * num_clients) if self.share is not None else self.count or 0
+        if not 1 <= size <= num_clients:
+            raise ConfigError(
+                f"{self} makes {size} attackers of {num_clients} clients; it needs 1 to {num_clients}. "
+                "Change it, or take the adversary out for a run without attackers."
+            )
+        return size
+
+
+class FirstClients(SizedSelection):
     """The clients 0, 1, … up to a `count`, or a `share` of all clients (rounded). Attacker number = client id.
 
     >>> context = RoundContext.for_matrix(torch.zeros(1, 1))
@@ -25,35 +50,21 @@ class FirstClients(Selection):
     {1: 1}
     """
 
-    _: KW_ONLY
-    count: PositiveInt | None = None
-    share: Share | None = None
-
-    def __post_init__(self) -> None:
-        _exactly_one(self, self.count, self.share)
-
     def attackers(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:
         """Those among `ids` below the count."""
-        bound = _size(self, self.count, self.share, num_clients)
+        bound = self.size(num_clients)
         return {client: client for client in ids.tolist() if client < bound}
 
 
-class RandomClients(Selection):
+class RandomClients(SizedSelection):
     """A `count` of clients, or a `share` of all (rounded), drawn once per run from its seed.
 
     A larger count keeps the attackers of a smaller one and their numbers: a sweep over it compares like with like.
     """
 
-    _: KW_ONLY
-    count: PositiveInt | None = None
-    share: Share | None = None
-
-    def __post_init__(self) -> None:
-        _exactly_one(self, self.count, self.share)
-
     def attackers(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:
         """Those among `ids` that were drawn; the number is the place in the draw."""
-        size = _size(self, self.count, self.share, num_clients)
+        size = self.size(num_clients)
         drawn = torch.randperm(num_clients, generator=rng.generator(context.seed, "attackers"))[:size].tolist()
         return _among(ids, drawn)
 
@@ -118,18 +129,3 @@ class ShareOfRound(Selection):
 def _among(ids: Tensor, attackers: list[int]) -> dict[int, int]:
     number = {client: place for place, client in enumerate(attackers)}
     return {client: number[client] for client in ids.tolist() if client in number}
-
-
-def _exactly_one(selection: Selection, count: int | None, share: float | None) -> None:
-    if (count is None) == (share is None):
-        raise ConfigError(f"{type(selection).__name__} needs exactly one of count and share; got count={count}, share={share}.")
-
-
-def _size(selection: Selection, count: int | None, share: float | None, num_clients: int) -> int:
-    size = round(share * num_clients) if share is not None else count or 0
-    if not 1 <= size <= num_clients:
-        raise ConfigError(
-            f"{selection} makes {size} attackers of {num_clients} clients; it needs 1 to {num_clients}. "
-            "Change it, or take the adversary out for a run without attackers."
-        )
-    return size

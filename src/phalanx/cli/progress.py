@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from phalanx.core.events import Event
 
 LINES = 10
+NO_ROOM = "The attack has no room: its formula gives z <= 0 for so few attackers. Set adversary.update.z."
 
 
 def percent(value: object) -> str:
@@ -27,8 +28,7 @@ class ProgressSink:
         self.rounds = rounds
         self.console = console
         self.scores = ""
-        self._told_of_kept_model = False
-        self._told_of_room = False
+        self._said: set[str] = set()
         self._bar = Progress(
             TextColumn("round"),
             MofNCompleteColumn(),
@@ -67,12 +67,9 @@ class ProgressSink:
 
     def _round(self, event: Event) -> None:
         if reason := event.values.get("kept_model"):
-            if not self._told_of_kept_model:
-                self._say(f"Round {event.round + 1} kept the model: {reason}")
-            self._told_of_kept_model = True
-        if event.values["attack"].get("room") == 0 and not self._told_of_room:  # type: ignore[union-attr]
-            self._told_of_room = True
-            self._say("The attack has no room: its formula gives z <= 0 for so few attackers. Set adversary.update.z.")
+            self._say_once("kept", f"Round {event.round + 1} kept the model: {reason}")
+        if event.values["attack"].get("room") == 0:  # type: ignore[union-attr]
+            self._say_once("room", NO_ROOM)
         self._bar.update(self._task, completed=event.round + 1, scores=self.scores)
 
     def _evaluation(self, event: Event) -> None:
@@ -83,6 +80,11 @@ class ProgressSink:
         done = event.round + 1
         if not self.console.is_terminal and (done == self.rounds or done % max(1, self.rounds // LINES) == 0):
             self._say(f"round {done}/{self.rounds}  {self.scores}")
+
+    def _say_once(self, topic: str, text: str) -> None:
+        if topic not in self._said:
+            self._said.add(topic)
+            self._say(text)
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False)

@@ -8,9 +8,8 @@ from rich.table import Table
 
 from phalanx.cli.progress import ProgressSink, percent
 from phalanx.config import Experiment
-from phalanx.core.errors import CheckpointError
 from phalanx.core.toml import parse_setting
-from phalanx.experiments import RunResult, run
+from phalanx.experiments import RunResult, experiment_of, run
 
 
 def run_file(file: Path, settings: list[str], out: Path | None) -> None:
@@ -21,9 +20,7 @@ def run_file(file: Path, settings: list[str], out: Path | None) -> None:
 
 def resume_folder(folder: Path) -> None:
     """Go on with the run in a folder."""
-    if not (folder / "config.toml").exists():
-        raise CheckpointError(f"{folder} is not a run folder: it has no config.toml.")
-    _run(Experiment.load(folder / "config.toml"), folder)
+    _run(experiment_of(folder), folder)
 
 
 def _run(experiment: Experiment, folder: Path) -> None:

@@ -17,7 +17,6 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
-from safetensors.torch import save as serialise
 from torch import nn
 
 from phalanx.config import Experiment
@@ -26,7 +25,7 @@ from phalanx.core.events import Event
 from phalanx.core.params import flatten
 from phalanx.experiments.manifest import manifest
 from phalanx.simulation import FederationState, Simulation
-from phalanx.simulation.checkpoint import Checkpoint, newest, save, write_atomically
+from phalanx.simulation.checkpoint import Checkpoint, newest, save, serialised, write_atomically
 
 try:
     import fcntl
@@ -147,12 +146,7 @@ class RunFolder:
 
     def finish(self, module: nn.Module, result: Mapping[str, Any]) -> None:
         """Write the final model, then the result."""
-        # Clones: tied tensors share memory, which safetensors refuses. Contiguous: convolutions are trained channels-last.
-        tensors = {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, tensor in module.state_dict().items()
-        }
-        write_atomically(self.path / "model.safetensors", serialise(tensors))
+        write_atomically(self.path / "model.safetensors", serialised(module.state_dict()))
         write_atomically(self.path / "result.json", to_json(result))
 
     def read_events(self) -> list[dict[str, Any]]:

@@ -87,10 +87,15 @@ def resume(
 
     Raises: CheckpointError if there is no run.
     """
-    config = Path(path) / "config.toml"
+    return run(experiment_of(Path(path)), out=path, model=model, data=data, sinks=sinks)
+
+
+def experiment_of(folder: Path) -> Experiment:
+    """The experiment that a run folder holds. Raises: CheckpointError if it is no run folder."""
+    config = folder / "config.toml"
     if not config.exists():
-        raise CheckpointError(f"{path} is not a run folder: it has no config.toml.")
-    return run(Experiment.load(config), out=path, model=model, data=data, sinks=sinks)
+        raise CheckpointError(f"{folder} is not a run folder: it has no config.toml.")
+    return Experiment.load(config)
 
 
 class _History:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
@@ -19,6 +20,8 @@ from torch import Tensor
 from phalanx.core.errors import CheckpointError
 
 KEPT = 2
+NUMBER = "[0-9]" * 9
+"""How a checkpoint's files are called; whatever else lies in the folder is left alone."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,21 @@ def _sync_folder(folder: Path) -> None:
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint and forget all but the newest two, and any from a future that a crash undid."""
     metadata = {**checkpoint.facts, "round": str(checkpoint.round)}
-    # Clones, because safetensors refuses tensors that share memory, and a state may hold one tensor twice.
-    data = serialise({name: tensor.detach().cpu().clone() for name, tensor in checkpoint.tensors.items()}, metadata)
+    data = serialised(checkpoint.tensors, metadata)
     path = folder / f"{checkpoint.round:09d}.safetensors"
     write_atomically(path, data)
     write_atomically(path.with_suffix(".json"), _seal(data))
-    rounds = sorted(int(file.stem) for file in folder.glob("*.safetensors"))
+    rounds = sorted(int(file.stem) for file in folder.glob(f"{NUMBER}.safetensors"))
     kept = [round for round in rounds if round <= checkpoint.round][-KEPT:]
     for old in set(rounds) - set(kept):
         for suffix in (".json", ".safetensors"):
             (folder / f"{old:09d}{suffix}").unlink(missing_ok=True)
+
+
+def serialised(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Any tensors as safetensors, which itself refuses those that share memory or are not contiguous: these are copies."""
+    copies = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return serialise(copies, metadata)
 
 
 def _seal(data: bytes) -> bytes:
@@ -83,7 +91,7 @@ def newest(folder: Path, facts: Mapping[str, str]) -> tuple[Checkpoint | None, l
     """
     remarks: list[str] = []
     # Looked up by seal: a kill between the two writes leaves a file without one, which was never finished.
-    paths = sorted((path.with_suffix(".safetensors") for path in folder.glob("*.json")), reverse=True)
+    paths = sorted((path.with_suffix(".safetensors") for path in folder.glob(f"{NUMBER}.json")), reverse=True)
     for path in paths:
         try:
             return _load(path, facts), remarks

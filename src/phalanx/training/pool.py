@@ -74,6 +74,9 @@ class WorkerPool:
         atexit.register(self._kill)
         try:
             self._fork()
+        except OSError as error:
+            self._kill()
+            raise WorkerError(f"{self._num_workers} workers cannot be started: {error.strerror}. Set fewer.") from None
         except BaseException:
             self._kill()
             raise
