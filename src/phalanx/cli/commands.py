@@ -14,34 +14,99 @@ Setting = Annotated[
     ),
 ]
 Out = Annotated[Optional[Path], typer.Option("--out", metavar="DIR", help="The run folder. Default: runs/NAME-DIGEST.")]  # noqa: UP045
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts; progress goes to stderr.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="An experiment as TOML.")]
 
 
-def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An experiment as TOML.")],
-    settings: Setting = None,
-    out: Out = None,
-) -> None:
+def run(file: File, settings: Setting = None, out: Out = None, as_json: Json = False) -> None:
     """Run an experiment; go on with it if its folder holds an unfinished run."""
     read_toml(file)  # a broken file is refused before torch is imported
     from phalanx.cli.running import run_file
 
-    run_file(file, settings or [], out)
+    run_file(file, settings or [], out, as_json=as_json)
 
 
-def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], as_json: Json = False) -> None:
     """Go on with a stopped or killed run; it ends in the same bytes as if it had never stopped."""
     from phalanx.cli.running import resume_folder
 
-    resume_folder(run)
+    resume_folder(run, as_json=as_json)
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An experiment as TOML, with a [sweep].")],
+    settings: Setting = None,
+    out: Annotated[Optional[Path], typer.Option("--out", metavar="DIR", help="The sweep's folder. Default: runs/NAME.")] = None,  # noqa: UP045
+    jobs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--jobs", min=1, metavar="N", help="Cells at a time, one process and one core each. Default: all cores."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every cell and say what is left to do; run nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run an experiment in all variants of its [sweep]; finished cells are skipped, stopped ones go on. Ends in a leaderboard."""
+    read_toml(file)
+    from phalanx.cli.sweeping import sweep_file
+
+    sweep_file(file, settings or [], out, jobs=jobs, dry_run=dry_run, as_json=as_json)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders, or the folder of one sweep.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page.")] = Path("report.html"),
+    plots: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--plots", metavar="DIR", help="Write every plot as PNG, SVG and PDF into this folder, too."),
+    ] = None,
+) -> None:
+    """One self-contained HTML page about one run, several, or a sweep."""
+    from phalanx.cli.reporting import report_runs
+
+    report_runs(runs, out, plots)
+
+
+def show(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a sweep.")], as_json: Json = False
+) -> None:
+    """A run or a sweep in the terminal: what it was, how it went, what it ended in."""
+    from phalanx.cli.showing import show_folder
+
+    show_folder(run, as_json=as_json)
 
 
 def list_components(
     family: Annotated[Optional[str], typer.Argument(metavar="[FAMILY]", help="aggregator, update_attack, dataset …")] = None,  # noqa: UP045
+    as_json: Json = False,
 ) -> None:
-    """What a config can name: all families, or one with fields, defaults and papers."""
+    """What a config can name: all families, or one with fields, defaults, papers and when to use what."""
     from phalanx.cli.listing import list_all, list_family
 
-    list_all() if family is None else list_family(family)
+    list_all(as_json=as_json) if family is None else list_family(family, as_json=as_json)
+
+
+def data(
+    name: Annotated[
+        Optional[str], typer.Argument(metavar="[NAME]", help="fashion_mnist, cifar10 …; without it all of them.")
+    ] = None,  # noqa: UP045
+    settings: Setting = None,
+    plot: Annotated[
+        Optional[Path], typer.Option("--plot", metavar="FILE", help="Draw the split into a PNG, SVG or PDF.")
+    ] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """Fetch and verify a data set, and show how its samples are dealt to clients (--set partition.alpha=0.1 …)."""
+    from phalanx.cli.dealing import show_data
+
+    show_data(name, settings or [], plot, as_json=as_json)
+
+
+def schema() -> None:
+    """The JSON schema of an experiment's file, for editors: phalanx schema > phalanx.schema.json."""
+    from phalanx.cli.schema import print_schema
+
+    print_schema()
 
 
 def demo() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phalanx.cli.commands import demo, list_components, resume, run
+from phalanx.cli import commands
 from phalanx.core.errors import CapabilityError, ConfigError, DataError, PhalanxError, PreconditionError, Stopped
 
 app = typer.Typer(
@@ -16,10 +16,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo)
-app.command("run")(run)
-app.command("resume")(resume)
-app.command("list")(list_components)
+app.command("demo")(commands.demo)
+app.command("run")(commands.run)
+app.command("resume")(commands.resume)
+app.command("sweep")(commands.sweep)
+app.command("show")(commands.show)
+app.command("report")(commands.report)
+app.command("list")(commands.list_components)
+app.command("data")(commands.data)
+app.command("schema")(commands.schema)
 
 
 @app.callback(invoke_without_command=True)

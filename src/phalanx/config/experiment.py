@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,21 +56,31 @@ class Experiment(Component):
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
         """Read a TOML file; `overrides` maps dotted paths to values, as `--set` does, in any order.
 
-        A section that the file leaves out is overridden from its default: `training.lr` alone changes the default trainer.
-
         Raises: ConfigError naming the file, the path, the value and the nearest valid name.
         """
         table = read_toml(Path(path))
-        defaults = cls().to_table()
-        for dotted, value in outermost_first(overrides or {}):
-            section, dot, _ = dotted.partition(".")
-            if dot and section in defaults:
-                table.setdefault(section, defaults[section])
-            override(table, dotted, value)
+        if "sweep" in table:
+            raise ConfigError(f"{path} is a sweep; run it with: phalanx sweep {path}")
         try:
-            return cls.from_table(table)
+            return cls.from_table(cls.overridden(table, overrides or {}))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
+
+    @classmethod
+    def overridden(cls, table: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy of a config's table with dotted paths set in it, in any order.
+
+        A section that the table leaves out is overridden from its default: `training.lr` alone changes the default trainer.
+
+        Raises: ConfigError if a path does not lead to a setting.
+        """
+        changed, defaults = deepcopy(dict(table)), cls().to_table()
+        for dotted, value in outermost_first(overrides):
+            section, dot, _ = dotted.partition(".")
+            if dot and section in defaults:
+                changed.setdefault(section, defaults[section])
+            override(changed, dotted, value)
+        return changed
 
     def to_toml(self) -> str:
         """The complete experiment, defaults included, as TOML; loading it gives an equal experiment."""

@@ -1,6 +1,26 @@
-"""From a config to a result in a folder."""
+"""From a config to a result in a folder, from a sweep to a table, and back from folders to values."""
 
 from phalanx.experiments.custom import CustomData, CustomModel
+from phalanx.experiments.leaderboard import Leaderboard, Score, leaderboards
+from phalanx.experiments.record import RunRecord
 from phalanx.experiments.run import RunResult, experiment_of, resume, run
+from phalanx.experiments.sweep import Axis, Cell, Sweep
+from phalanx.experiments.sweep_record import SweepRecord, is_sweep
 
-__all__ = ["CustomData", "CustomModel", "RunResult", "experiment_of", "resume", "run"]
+__all__ = [
+    "Axis",
+    "Cell",
+    "CustomData",
+    "CustomModel",
+    "Leaderboard",
+    "RunRecord",
+    "RunResult",
+    "Score",
+    "Sweep",
+    "SweepRecord",
+    "experiment_of",
+    "is_sweep",
+    "leaderboards",
+    "resume",
+    "run",
+]

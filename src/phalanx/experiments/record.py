@@ -1,0 +1,114 @@
+"""`RunRecord`: a run folder as a value, read without running anything: no data, no model, one pass over its events."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from phalanx.config import Experiment
+from phalanx.core.errors import CheckpointError, ConfigError
+from phalanx.experiments.folder import read_json
+
+EventDict = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run folder holds, whether the run is finished, stopped, or still going on.
+
+    `result` is None until the run is finished; `manifest` is empty until its first round has begun.
+    """
+
+    folder: Path
+    experiment: Experiment
+    manifest: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """Read the folder of a run.
+
+        Raises: CheckpointError in one sentence if there is no run, it is damaged, or another version's config does not fit.
+        """
+        folder = Path(folder)
+        manifest, result = (_optional_json(folder / f"{name}.json") for name in ("manifest", "result"))
+        experiment = _experiment(folder, manifest or {})
+        if result is not None and (
+            result.get("experiment") != experiment.digest() or not isinstance(result.get("final"), dict)
+        ):
+            raise CheckpointError(f"The result in {folder} is not this run's; delete result.json and resume the run.")
+        return cls(folder, experiment, manifest or {}, result)
+
+    @cached_property
+    def events(self) -> Sequence[EventDict]:
+        """All events in order; a last line that is still being written is left out.
+
+        Raises: CheckpointError if another line is damaged.
+        """
+        path = self.folder / "events.jsonl"
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+        # Whole lines end in a newline, so what comes after the last one is empty or unfinished.
+        try:
+            return tuple(_event(line) for line in lines[:-1])
+        except ValueError:
+            raise CheckpointError(f"{path} is damaged; delete {self.folder} to run it again.") from None
+
+    @cached_property
+    def rounds(self) -> Sequence[EventDict]:
+        """The events of kind "round"."""
+        return tuple(event for event in self.events if event["event"] == "round")
+
+    @cached_property
+    def evaluations(self) -> Sequence[EventDict]:
+        """The events of kind "evaluation"."""
+        return tuple(event for event in self.events if event["event"] == "evaluation")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.result is not None
+
+    @property
+    def final(self) -> Mapping[str, Any]:
+        """The last evaluation's row: of the result if there is one, else the newest in the events (empty before the first)."""
+        if self.result is not None:
+            final: Mapping[str, Any] = self.result["final"]
+            return final
+        return self.evaluations[-1] if self.evaluations else {}
+
+    @property
+    def version(self) -> str:
+        """The version of Phalanx that made it."""
+        return str(self.manifest.get("versions", {}).get("phalanx", "unknown"))
+
+
+def _experiment(folder: Path, manifest: Mapping[str, Any]) -> Experiment:
+    config = folder / "config.toml"
+    if not config.exists():
+        raise CheckpointError(f"{folder} is not a run folder: it has no config.toml.")
+    try:
+        return Experiment.load(config)
+    except ConfigError as error:
+        made, here = manifest.get("versions", {}).get("phalanx"), version("phalanx")
+        if made in (None, here):
+            raise CheckpointError(f"The config of a run is damaged: {error}") from None
+        raise CheckpointError(f"{folder} was made by Phalanx {made}, this is {here}: {error}") from None
+
+
+def _optional_json(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.exists() else None
+
+
+def _event(line: bytes) -> EventDict:
+    event = json.loads(line)
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str) or not isinstance(event.get("round"), int):
+        raise ValueError("no event")
+    return event

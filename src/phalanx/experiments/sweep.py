@@ -1,0 +1,185 @@
+"""`Sweep`: one TOML file that stands for many experiments, the base config crossed with variants and seeds.
+
+[sweep]                                  # below it, any axis; the order of the file is the order of the table
+seeds = [1, 2, 3]                        # crosses run.seed; scores are averaged over them
+[sweep.cross]                            # values of one setting
+training.lr = [0.1, 0.3]
+[sweep.attack]                           # a named axis: each variant is laid over the base config, as --set does
+none = {}
+min_max = { adversary.update.kind = "min_max" }
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from phalanx.config import Experiment
+from phalanx.core.errors import ConfigError
+from phalanx.core.explain import nearest
+from phalanx.core.toml import outermost_first, override, read_toml
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of a sweep: what it is called, and its variants by name, each as settings `a.b: value`."""
+
+    name: str
+    variants: Mapping[str, Settings]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One experiment of a sweep: where it stands on every axis, and its seed. Compared by identity: a sweep holds each once."""
+
+    place: Mapping[str, str]
+    experiment: Experiment
+
+    @property
+    def seed(self) -> int:
+        """The seed, which is no axis: cells that differ in it only are repetitions of each other."""
+        return self.experiment.run.seed
+
+    @property
+    def name(self) -> str:
+        """What errors and progress call it."""
+        return ", ".join([*(f"{axis} {variant}" for axis, variant in self.place.items()), f"seed {self.seed}"])
+
+    @cached_property
+    def folder_name(self) -> str:
+        """Its run folder inside the sweep's: readable, and no two experiments have the same."""
+        readable = re.sub(r"[^a-z0-9]+", "-", "-".join([*self.place.values(), str(self.seed)]).lower()).strip("-")
+        return f"{readable[:80]}-{self.experiment.digest()}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A base experiment as a table, the axes it is crossed with, and the seeds. `source` is what errors name."""
+
+    base: Mapping[str, Any]
+    axes: tuple[Axis, ...]
+    seeds: tuple[int, ...]
+    source: str = "sweep"
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Settings | None = None) -> Self:
+        """Read a TOML file with a `[sweep]`; `overrides` change the base, and `sweep.…` what is crossed.
+
+        Raises: ConfigError naming the file, the path and the rule.
+        """
+        table = read_toml(Path(path))
+        for dotted, value in outermost_first(overrides or {}):
+            if dotted.split(".")[0] == "sweep":
+                override(table, dotted, value)
+        others = {dotted: value for dotted, value in (overrides or {}).items() if dotted.split(".")[0] != "sweep"}
+        crossed = table.pop("sweep", None)
+        try:
+            if not isinstance(crossed, dict):
+                raise ConfigError("there is no [sweep]; run a single experiment with: phalanx run.")
+            return cls.from_tables(Experiment.overridden(table, others), crossed, source=str(path))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_tables(cls, base: Mapping[str, Any], crossed: Mapping[str, Any], *, source: str = "sweep") -> Self:
+        """A sweep from its base table and its `[sweep]` table.
+
+        Raises: ConfigError.
+        """
+        seeds = crossed.get("seeds", [Experiment.from_table(base).run.seed])
+        if not _is_list(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+            raise ConfigError(f"sweep.seeds must be a list of different integers >= 0; got {seeds!r}.")
+        axes: list[Axis] = []
+        for name, table in crossed.items():
+            if name == "seeds":
+                continue
+            if not isinstance(table, Mapping) or not table:
+                hint = nearest(name, ["seeds", "cross"])
+                raise ConfigError(f"sweep.{name} must be a table of variants; got {table!r}{hint}")
+            axes += _crossed(table) if name == "cross" else [_axis(name, table)]
+        if any("run.seed" in settings for axis in axes for settings in axis.variants.values()):
+            raise ConfigError("sweep: run.seed is no axis; write sweep.seeds, over which scores are averaged.")
+        twice = [axis.name for axis in axes if [other.name for other in axes].count(axis.name) > 1]
+        if twice:
+            raise ConfigError(f"sweep: two axes are called {twice[0]!r}.")
+        return cls(base, tuple(axes), tuple(seeds), source)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every experiment, seeds innermost.
+
+        Raises: ConfigError naming the cell whose config is wrong, or two cells that are the same experiment.
+        """
+        found: dict[str, Cell] = {}
+        for cell in self._cross():
+            other = found.setdefault(cell.experiment.digest(), cell)
+            if other is not cell:
+                raise ConfigError(f"{self.source}: the cells ({other.name}) and ({cell.name}) are the same experiment.")
+        return tuple(found.values())
+
+    def to_tables(self) -> dict[str, Any]:
+        """The sweep as one table, ready for TOML; `from_tables` of it makes the same cells."""
+        axes = {axis.name: {name: dict(settings) for name, settings in axis.variants.items()} for axis in self.axes}
+        return {**self.base, "sweep": {"seeds": list(self.seeds), **axes}}
+
+    def _cross(self) -> Iterator[Cell]:
+        for chosen in itertools.product(*(axis.variants for axis in self.axes)):
+            place = {axis.name: name for axis, name in zip(self.axes, chosen)}
+            settings: dict[str, Any] = {}
+            for axis in self.axes:
+                settings |= axis.variants[place[axis.name]]
+            try:
+                experiment = Experiment.from_table(Experiment.overridden(self.base, settings))
+            except ConfigError as error:
+                where = ", ".join(f"{axis} {variant}" for axis, variant in place.items())
+                raise ConfigError(f"{self.source}: cell ({where}): {error}") from None
+            for seed in self.seeds:
+                yield Cell(place, replace(experiment, run=replace(experiment.run, seed=seed)))
+
+
+def _axis(name: str, table: Mapping[str, Any]) -> Axis:
+    for variant, settings in table.items():
+        if not isinstance(settings, Mapping):
+            raise ConfigError(
+                f'sweep.{name}.{variant} must be a table of settings such as {{ aggregator.kind = "krum" }}; got {settings!r}. '
+                "Values of one setting are crossed under [sweep.cross]."
+            )
+    return Axis(name, {variant: dict(_leaves(settings)) for variant, settings in table.items()})
+
+
+def _crossed(table: Mapping[str, Any]) -> list[Axis]:
+    """`[sweep.cross]`: every list in it is an axis of values of one setting."""
+    axes = []
+    for path, values in _leaves(table):
+        if not _is_list(values) or not values:
+            raise ConfigError(f"sweep.cross.{path} must be a list of values; got {values!r}.")
+        names = [_value_name(value) for value in values]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"sweep.cross.{path} holds a value twice: {values!r}.")
+        axes.append(Axis(path, {name: {path: value} for name, value in zip(names, values)}))
+    return axes
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested tables as settings `a.b: value`; keys may have dots already."""
+    for name, value in table.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _value_name(value: Any) -> str:
+    if isinstance(value, Mapping) and "kind" in value:
+        fields = " ".join(f"{name}={item}" for name, item in value.items() if name != "kind")
+        return f"{value['kind']} {fields}".strip()
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0
