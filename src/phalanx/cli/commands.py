@@ -1,19 +1,19 @@
 """The commands' arguments and help. What they do is one module each, imported when called: it needs torch."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from phalanx.core.toml import read_toml
 
 Setting = Annotated[
-    Optional[list[str]],  # noqa: UP045 - typer reads Optional
+    list[str] | None,
     typer.Option(
         "--set", metavar="a.b=v", help="Change one value of the config; repeat for more. A new kind drops the old fields."
     ),
 ]
-Out = Annotated[Optional[Path], typer.Option("--out", metavar="DIR", help="The run folder. Default: runs/NAME-DIGEST.")]  # noqa: UP045
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run folder. Default: runs/NAME-DIGEST.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts; progress goes to stderr.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An experiment as TOML.")]
 
@@ -36,9 +36,9 @@ def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An experiment as TOML, with a [sweep].")],
     settings: Setting = None,
-    out: Annotated[Optional[Path], typer.Option("--out", metavar="DIR", help="The sweep's folder. Default: runs/NAME.")] = None,  # noqa: UP045
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The sweep's folder. Default: runs/NAME.")] = None,
     jobs: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option("--jobs", min=1, metavar="N", help="Cells at a time, one process and one core each. Default: all cores."),
     ] = None,
     dry_run: Annotated[
@@ -46,7 +46,7 @@ def sweep(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run an experiment in all variants of its [sweep]; finished cells are skipped, stopped ones go on. Ends in a leaderboard."""
+    """Run an experiment in all variants of its [sweep], skipping what is finished; it ends in a leaderboard."""
     read_toml(file)
     from phalanx.cli.sweeping import sweep_file
 
@@ -57,7 +57,7 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders, or the folder of one sweep.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page.")] = Path("report.html"),
     plots: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--plots", metavar="DIR", help="Write every plot as PNG, SVG and PDF into this folder, too."),
     ] = None,
 ) -> None:
@@ -77,7 +77,7 @@ def show(
 
 
 def list_components(
-    family: Annotated[Optional[str], typer.Argument(metavar="[FAMILY]", help="aggregator, update_attack, dataset …")] = None,  # noqa: UP045
+    family: Annotated[str | None, typer.Argument(metavar="[FAMILY]", help="aggregator, update_attack, dataset …")] = None,
     as_json: Json = False,
 ) -> None:
     """What a config can name: all families, or one with fields, defaults, papers and when to use what."""
@@ -88,12 +88,10 @@ def list_components(
 
 def data(
     name: Annotated[
-        Optional[str], typer.Argument(metavar="[NAME]", help="fashion_mnist, cifar10 …; without it all of them.")
-    ] = None,  # noqa: UP045
+        str | None, typer.Argument(metavar="[NAME]", help="fashion_mnist, cifar10 …; without it all of them.")
+    ] = None,
     settings: Setting = None,
-    plot: Annotated[
-        Optional[Path], typer.Option("--plot", metavar="FILE", help="Draw the split into a PNG, SVG or PDF.")
-    ] = None,  # noqa: UP045
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the split into a PNG, SVG or PDF.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fetch and verify a data set, and show how its samples are dealt to clients (--set partition.alpha=0.1 …)."""
