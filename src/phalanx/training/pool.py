@@ -7,7 +7,6 @@ number of workers.
 import atexit
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from phalanx.core.errors import ConfigError, WorkerError
 from phalanx.core.families import Trainer
 from phalanx.core.params import Layout
+from phalanx.core.processes import cause_of_death, cores
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines.loop import use_channels_last
 from phalanx.training.shared import shared_rows, shared_tensor
@@ -116,10 +116,10 @@ class WorkerPool:
 
     def _fork(self) -> None:
         fork = multiprocessing.get_context("fork")
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        places = cores()
         for number in range(self._num_workers):
             ours, theirs = fork.Pipe()
-            core = cores[number % len(cores)] if cores else None
+            core = places[number % len(places)] if places else None
             # A child closes the ends that are the parent's: as long as one is open, the parent's death ends no pipe.
             foreign = [*self._processes, ours]
             process = fork.Process(target=self._worker.serve, args=(theirs, foreign, core), daemon=True)
@@ -164,10 +164,7 @@ class WorkerPool:
         return load(answer)
 
     def _death(self, connection: Connection) -> WorkerError:
-        process = self._processes[connection]
-        process.join(timeout=5)
-        code = process.exitcode
-        how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        how = cause_of_death(self._processes[connection])
         return WorkerError(f"A training worker died ({how}); was it killed, or the machine out of memory? Start the run again.")
 
     def _kill(self) -> None:

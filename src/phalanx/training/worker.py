@@ -4,10 +4,7 @@ It inherits model, samples and clients at the fork, so only what changes from ro
 by an unnamed pipe that no other process can write to, global parameters through shared memory.
 """
 
-import ctypes
-import os
 import signal
-import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -18,6 +15,7 @@ from torch import Tensor, nn
 from phalanx.core.errors import ConfigError, PhalanxError
 from phalanx.core.families import DataAttack, StepHook, Trainer
 from phalanx.core.params import Layout
+from phalanx.core.processes import die_with_parent, pin
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 
 
@@ -70,12 +68,11 @@ class Worker:
         # Only the parent decides when to stop: Ctrl-C and SIGTERM reach the whole group, but the round is to be finished.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _die_with_parent()
+        die_with_parent()
         for end in foreign:
             end.close()
         torch.set_num_threads(1)
-        if core is not None:
-            os.sched_setaffinity(0, {core})
+        pin(core)
         try:
             while True:
                 task, piece = connection.recv()
@@ -134,10 +131,3 @@ def send(connection: Connection, task: Task, piece: Piece) -> None:
             f"What workers are to do cannot be sent to them: {error}. "
             "Define its class at the top of a module, or set workers = 1."
         ) from None
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process with its parent, so that it does not finish a long piece for nobody."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -1,0 +1,32 @@
+"""Forked processes: which cores there are, one for each process, no process that outlives its parent, and how one ended."""
+
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.process import BaseProcess
+
+
+def cores() -> list[int]:
+    """The cores that this process may use; empty where the operating system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def pin(core: int | None) -> None:
+    """Keep this process on one core; None leaves it free."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process with its parent, so that it does not work on for nobody."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def cause_of_death(process: BaseProcess) -> str:
+    """How a process ended: `signal SIGKILL`, `exit code 1`."""
+    process.join(timeout=5)
+    code = process.exitcode
+    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
