@@ -23,7 +23,7 @@ def worst_error(matrix: Tensor, first: int | None = None) -> float:
     """The largest relative error among the pairs of the first rows."""
     exact = slow_squared_distances(matrix)
     off_diagonal = ~torch.eye(len(matrix), dtype=torch.bool)
-    error = (linalg.squared_distances(matrix) - exact).abs() / exact.masked_fill(~off_diagonal, 1)
+    error = (linalg.geometry(matrix).distances - exact).abs() / exact.masked_fill(~off_diagonal, 1)
     return float(error[:first, :first].max())
 
 
@@ -69,21 +69,21 @@ def test_equal_rows_are_at_distance_zero_exactly_wherever_they_lie() -> None:
     matrix = normal(30, 9_000)
     matrix[4:9] = matrix[4] * 1e9
     matrix[20:23] = matrix[20]
-    distances = linalg.squared_distances(matrix)
+    distances = linalg.geometry(matrix).distances
     assert torch.equal(distances == 0, slow_squared_distances(matrix) == 0)
 
 
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 10_000))
 def test_distances_are_symmetric_non_negative_with_a_zero_diagonal(n: int, d: int, seed: int) -> None:
     matrix = normal(n, d, seed=seed).round()
-    distances = linalg.squared_distances(matrix)
+    distances = linalg.geometry(matrix).distances
     assert torch.equal(distances, distances.T)
     assert torch.equal(distances, slow_squared_distances(matrix))
 
 
 def test_float64_rows_are_measured_in_float64() -> None:
     matrix = normal(9, 300).double() + 1e-9 * normal(9, 300, seed=1).double()
-    torch.testing.assert_close(linalg.squared_distances(matrix), slow_squared_distances(matrix), rtol=1e-12, atol=0)
+    torch.testing.assert_close(linalg.geometry(matrix).distances, slow_squared_distances(matrix), rtol=1e-12, atol=0)
 
 
 def test_mixed_distances_are_those_of_the_mixed_rows() -> None:
@@ -91,7 +91,7 @@ def test_mixed_distances_are_those_of_the_mixed_rows() -> None:
     mixing = torch.rand(8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     mixing /= mixing.sum(dim=1, keepdim=True)
     mixing[3] = mixing[5]
-    mixed = linalg.mixed_squared_distances(mixing, linalg.squared_distances(matrix))
+    mixed = linalg.mixed_squared_distances(mixing, linalg.geometry(matrix).distances)
     torch.testing.assert_close(mixed, slow_squared_distances(mixing @ matrix.double()), rtol=1e-5, atol=1e-12)
     assert mixed[3, 5] == 0
 

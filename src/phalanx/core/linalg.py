@@ -5,6 +5,7 @@ number of workers.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,16 +26,30 @@ def _blocks(matrix: Tensor, width: int | None = None) -> Iterator[slice]:
     return (slice(start, min(start + width, d)) for start in range(0, d, width))
 
 
-def norms(matrix: Tensor) -> Tensor:
-    """Euclidean norm of each row, `[n]` float64."""
+def norms(matrix: Tensor, *, centre: Tensor | None = None) -> Tensor:
+    """Euclidean norm of each row x_i − centre, `[n]` float64. `centre` is `[d]`; the differences are never stored."""
     squares = torch.zeros(len(matrix), dtype=torch.float64, device=matrix.device)
     for block in _blocks(matrix):
-        squares += torch.linalg.vector_norm(matrix[:, block].double(), dim=1).square()
+        rows = matrix[:, block].double()
+        if centre is not None:
+            rows -= centre[block]
+        squares += torch.linalg.vector_norm(rows, dim=1).square()
     return squares.sqrt()
 
 
-def squared_distances(matrix: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Geometry:
+    """How rows lie: `distances` `[n, n]` are squared Euclidean, `gram` `[n, n]` the inner products seen from row `centre`."""
+
+    distances: Tensor
+    gram: Tensor
+    centre: int
+
+
+def geometry(matrix: Tensor) -> Geometry:
     """Squared Euclidean distances of all pairs of rows, `[n, n]` float64: symmetric, zero diagonal, non-negative.
+
+    And the Gram matrix that they came from.
 
     |x − y|² = |x|² + |y|² − 2xy loses its digits where rows share a large part. So rows are centred on the one of median norm
     (the mean would follow a single huge row), and pairs that are still much closer to each other than to that centre are
@@ -42,8 +57,9 @@ def squared_distances(matrix: Tensor) -> Tensor:
     float64 is worked in float64); equal rows are at distance 0 exactly. Time O(n² d).
     """
     n = len(matrix)
-    centre = int(norms(matrix).kthvalue((n + 1) // 2).indices)
-    distances, minuend = _distances_about(matrix, centre, torch.arange(n, device=matrix.device))
+    first = int(norms(matrix).kthvalue((n + 1) // 2).indices)
+    seen_from_first = gram(matrix, centre=matrix[first])
+    distances, minuend = _distances(seen_from_first)
     for _ in range(n):  # each turn settles all pairs of one row for good; rarely is there a second
         cancelled = distances < _CANCELLED * minuend
         if not cancelled.any():
@@ -53,22 +69,25 @@ def squared_distances(matrix: Tensor) -> Tensor:
         near[centre] = True
         rows = near.nonzero().flatten()
         pairs = (rows[:, None], rows)
-        again, minuend_again = _distances_about(matrix, centre, rows)
+        again, minuend_again = _distances(gram(matrix, centre=matrix[centre], members=rows))
         better = minuend_again < minuend[pairs]
         distances[pairs] = torch.where(better, again, distances[pairs])
         minuend[pairs] = torch.where(better, minuend_again, minuend[pairs])
-    return distances
+    return Geometry(distances, seen_from_first, first)
 
 
-def _distances_about(matrix: Tensor, centre: int, members: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances of the rows `members` through the Gram matrix of x − x_centre, and |x|² + |y|² of each pair."""
-    n = len(members)
+def gram(matrix: Tensor, *, centre: Tensor, members: Tensor | None = None) -> Tensor:
+    """Inner products of the rows x_i − centre, `[m, m]` float64; of the rows `members` `[m]` only, if given. `centre` is `[d]`.
+
+    The error of a pair is near 1e-7 |x_i − centre| |x_j − centre| in float32; float64 is worked in float64. Time O(m² d).
+    """
+    n = len(matrix) if members is None else len(members)
     half = n // 2
-    gram = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
+    total = torch.zeros(n, n, dtype=torch.float64, device=matrix.device)
     product = torch.zeros(n, n, dtype=matrix.dtype, device=matrix.device)
     for block in _blocks(matrix):
-        chosen = matrix[:, block] if n == len(matrix) else matrix[:, block].index_select(0, members)
-        rows = chosen - matrix[centre, block]
+        chosen = matrix[:, block] if members is None else matrix[:, block].index_select(0, members)
+        rows = chosen - centre[block]
         # Each row is scaled by a power of two, which costs no digit, so that no square leaves float32's range.
         exponent = torch.frexp(rows.abs().amax(dim=1)).exponent.clamp(-126, 126)
         rows *= torch.exp2(-exponent).to(rows.dtype)[:, None]
@@ -76,8 +95,12 @@ def _distances_about(matrix: Tensor, centre: int, members: Tensor) -> tuple[Tens
         product[:half, :half] = rows[:half] @ rows[:half].T
         product[half:] = rows[half:] @ rows.T
         scale = torch.exp2(exponent.double())
-        gram += product.double() * scale[:, None] * scale
-    gram = gram.tril() + gram.tril(-1).T
+        total += product.double() * scale[:, None] * scale
+    return total.tril() + total.tril(-1).T
+
+
+def _distances(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """|x − y|² of each pair of rows with this Gram matrix, and |x|² + |y|², which it was subtracted from."""
     squares = gram.diagonal()
     minuend = (squares[:, None] + squares).fill_diagonal_(0)
     return (minuend - 2 * gram).clamp_(min=0).fill_diagonal_(0), minuend
@@ -149,24 +172,29 @@ def clip_factors(lengths: Tensor, bound: float | Tensor) -> Tensor:
     return torch.where(lengths > bound, bound / lengths, 1.0)
 
 
-def reduce_sorted_columns(matrix: Tensor, reduce: Callable[[Tensor], Tensor], *, width: int | None = None) -> Tensor:
+def reduce_sorted_columns(
+    matrix: Tensor, reduce: Callable[[Tensor], Tensor], *, members: Tensor | None = None, width: int | None = None
+) -> Tensor:
     """Sort every column and reduce it: `reduce` gets blocks `[w, n]`, a row for each column, ascending, and returns `[w]`.
+
+    Only of the rows `members` `[m]`, if given.
 
     A block is copied transposed into a buffer that stays in the L2 cache and sorted there by numpy: 25 times faster than
     sorting the matrix along its first axis. The result is the same bits for any `width`, if `reduce` treats rows alone.
     """
-    n, d = matrix.shape
+    n, d = len(matrix) if members is None else len(members), matrix.shape[1]
     width = width or max(1, _SORT_BYTES // (n * matrix.element_size()))
     result = matrix.new_empty(d)
     if matrix.device.type != "cpu":
         for block in _blocks(matrix):
-            result[block] = reduce(matrix[:, block].T.sort(dim=1).values)
+            chosen = matrix[:, block] if members is None else matrix[members, block]
+            result[block] = reduce(chosen.T.sort(dim=1).values)
         return result
-    values = matrix.detach().numpy()
+    values, chosen_rows = matrix.detach().numpy(), slice(None) if members is None else members.numpy()
     buffer = np.empty((width, n), dtype=values.dtype)
     for block in _blocks(matrix, width):
         columns = buffer[: block.stop - block.start]
-        np.copyto(columns, values[:, block].T)
+        np.copyto(columns, values[chosen_rows, block].T)
         columns.sort(axis=1)
         result[block] = reduce(torch.from_numpy(columns))
     return result

@@ -124,9 +124,29 @@ class Updates:
         return len(self.ids)
 
     @cached_property
+    def _geometry(self) -> linalg.Geometry:
+        return linalg.geometry(self.matrix)
+
+    @property
     def squared_distances(self) -> Tensor:
         """Squared Euclidean distance of every pair of rows, `[n, n]` float64."""
-        return linalg.squared_distances(self.matrix)
+        return self._geometry.distances
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """Inner products of all rows `[n, n]` float64, seen from a row in the midst of most others.
+
+        For sums over weights that add up to 1 or 0, where it does not matter which row that is: distances to a weighted mean, its
+        covariance. Seen from the midst, the honest rows keep their digits beside attackers of any size.
+        """
+        seen, typical = self._geometry, self.squared_distances.median(dim=1).values
+        if typical[seen.centre] <= 16 * typical.min():
+            return seen.gram
+        return self.gram_about(self.matrix[int(typical.argmin())])
+
+    def gram_about(self, centre: Tensor) -> Tensor:
+        """Inner products of the rows x_i − centre, `[n, n]` float64, for `centre` `[d]`."""
+        return linalg.gram(self.matrix, centre=centre)
 
     @cached_property
     def norms(self) -> Tensor:
@@ -173,8 +193,19 @@ class _MixedUpdates(Updates):
         return self.mixing.to(self.parent.matrix.dtype) @ self.parent.matrix
 
     @cached_property
-    def squared_distances(self) -> Tensor:
+    def _distances(self) -> Tensor:
         return linalg.mixed_squared_distances(self.mixing, self.parent.squared_distances)
+
+    @property
+    def squared_distances(self) -> Tensor:
+        return self._distances
+
+    @cached_property
+    def gram(self) -> Tensor:
+        return self.mixing @ self.parent.gram @ self.mixing.T
+
+    def gram_about(self, centre: Tensor) -> Tensor:
+        return self.mixing @ self.parent.gram_about(centre) @ self.mixing.T
 
     def columns(self, block: slice) -> Tensor:
         columns = self.parent.columns(block)

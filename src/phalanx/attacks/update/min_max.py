@@ -60,7 +60,7 @@ def largest_step(rows: Tensor, mean: Tensor, direction: Tensor) -> float:
     a = float(direction.double().square().sum())
     if a == 0:
         return 0.0
-    largest = linalg.squared_distances(rows).max()
+    largest = linalg.geometry(rows).distances.max()
     along = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
     spread = torch.zeros_like(along)
     for start in range(0, rows.shape[1], _COLUMNS):
