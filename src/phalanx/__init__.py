@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from phalanx.config import Experiment
-    from phalanx.experiments import RunResult, resume, run
+    from phalanx.experiments import RunResult, SweepRecord, resume, run
+    from phalanx.experiments import run_sweep as sweep
 
-__all__ = ["Experiment", "RunResult", "__version__", "resume", "run"]
+__all__ = ["Experiment", "RunResult", "SweepRecord", "__version__", "resume", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,8 +22,8 @@ def __getattr__(name: str) -> Any:
         from phalanx.config import Experiment
 
         return Experiment
-    if name in ("RunResult", "resume", "run"):
+    if name in ("RunResult", "SweepRecord", "resume", "run", "sweep"):
         from phalanx import experiments
 
-        return getattr(experiments, name)
+        return getattr(experiments, "run_sweep" if name == "sweep" else name)
     raise AttributeError(f"module 'phalanx' has no attribute {name!r}")

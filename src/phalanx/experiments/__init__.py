@@ -4,6 +4,7 @@ from phalanx.experiments.custom import CustomData, CustomModel
 from phalanx.experiments.leaderboard import Leaderboard, Score, leaderboards
 from phalanx.experiments.record import RunRecord
 from phalanx.experiments.run import RunResult, experiment_of, resume, run
+from phalanx.experiments.run_sweep import SweepListener, run_sweep
 from phalanx.experiments.sweep import Axis, Cell, Sweep
 from phalanx.experiments.sweep_record import SweepRecord, is_sweep
 
@@ -17,10 +18,12 @@ __all__ = [
     "RunResult",
     "Score",
     "Sweep",
+    "SweepListener",
     "SweepRecord",
     "experiment_of",
     "is_sweep",
     "leaderboards",
     "resume",
     "run",
+    "run_sweep",
 ]

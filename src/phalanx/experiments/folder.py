@@ -23,14 +23,10 @@ from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
 from phalanx.core.params import flatten
+from phalanx.experiments.lock import locked
 from phalanx.experiments.manifest import manifest
 from phalanx.simulation import FederationState, Simulation
 from phalanx.simulation.checkpoint import Checkpoint, newest, save, serialised, write_atomically
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: two processes on one folder are not detected there
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
@@ -45,21 +41,14 @@ class RunFolder:
         self.facts = {"experiment": experiment.digest()}
 
     def __enter__(self) -> Self:
+        self._lock = locked(self.path, "run folder")
         try:
-            (self.path / "checkpoint").mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise CheckpointError(f"The run folder {self.path} cannot be used: {error.strerror}.") from None
-        try:
-            if fcntl:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (self.path / "checkpoint").mkdir(exist_ok=True)
             self._claim()
             self._events = self.events_path.open("ab")
         except OSError as error:
             self._lock.close()
-            taken = isinstance(error, BlockingIOError)
-            why = "another process is running it" if taken else f"it cannot be written: {error.strerror}"
-            raise CheckpointError(f"The run folder {self.path} cannot be used: {why}.") from None
+            raise CheckpointError(f"The run folder {self.path} cannot be used: {error.strerror}.") from None
         except CheckpointError:
             self._lock.close()
             raise

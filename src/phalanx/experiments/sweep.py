@@ -11,13 +11,13 @@ min_max = { adversary.update.kind = "min_max" }
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from phalanx.config import Experiment
+from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import ConfigError
 from phalanx.core.explain import nearest
 from phalanx.core.toml import outermost_first, override, read_toml
@@ -91,7 +91,7 @@ class Sweep:
 
         Raises: ConfigError.
         """
-        seeds = crossed.get("seeds", [Experiment.from_table(base).run.seed])
+        seeds = crossed.get("seeds", [RunSettings.from_table(base.get("run", {})).seed])
         if not _is_list(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
             raise ConfigError(f"sweep.seeds must be a list of different integers >= 0; got {seeds!r}.")
         axes: list[Axis] = []
@@ -124,7 +124,13 @@ class Sweep:
 
     def to_tables(self) -> dict[str, Any]:
         """The sweep as one table, ready for TOML; `from_tables` of it makes the same cells."""
-        axes = {axis.name: {name: dict(settings) for name, settings in axis.variants.items()} for axis in self.axes}
+        axes: dict[str, Any] = {}
+        for axis in self.axes:
+            values = [settings.get(axis.name) for settings in axis.variants.values()]
+            if _variants(axis.name, values) == dict(axis.variants):
+                axes.setdefault("cross", {})[axis.name] = values
+            else:
+                axes[axis.name] = {name: dict(settings) for name, settings in axis.variants.items()}
         return {**self.base, "sweep": {"seeds": list(self.seeds), **axes}}
 
     def _cross(self) -> Iterator[Cell]:
@@ -158,11 +164,16 @@ def _crossed(table: Mapping[str, Any]) -> list[Axis]:
     for path, values in _leaves(table):
         if not _is_list(values) or not values:
             raise ConfigError(f"sweep.cross.{path} must be a list of values; got {values!r}.")
-        names = [_value_name(value) for value in values]
-        if len(set(names)) < len(names):
+        variants = _variants(path, values)
+        if len(variants) < len(values):
             raise ConfigError(f"sweep.cross.{path} holds a value twice: {values!r}.")
-        axes.append(Axis(path, {name: {path: value} for name, value in zip(names, values)}))
+        axes.append(Axis(path, variants))
     return axes
+
+
+def _variants(path: str, values: Iterable[Any]) -> dict[str, Settings]:
+    """An axis of values of one setting."""
+    return {_value_name(value): {path: value} for value in values}
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

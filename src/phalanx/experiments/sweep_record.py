@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from phalanx.core.errors import CheckpointError, ConfigError
 from phalanx.experiments.folder import read_json
@@ -46,6 +46,15 @@ class SweepRecord:
     def folder_of(self, cell: Cell) -> Path:
         """A cell's run folder; it may not exist yet."""
         return self.folder / CELLS / cell.folder_name
+
+    def final(self, cell: Cell) -> Mapping[str, Any] | None:
+        """The final row of a finished cell, read from its result alone; None if it is not finished, or another experiment's."""
+        try:
+            result = read_json(self.folder_of(cell) / "result.json")
+        except CheckpointError:
+            return None
+        final = result.get("final")
+        return final if result.get("experiment") == cell.experiment.digest() and isinstance(final, dict) else None
 
     @cached_property
     def runs(self) -> Mapping[Cell, RunRecord]:

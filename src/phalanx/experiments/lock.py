@@ -1,0 +1,32 @@
+"""One folder, one process: a lock that ends with whoever holds it."""
+
+from pathlib import Path
+from typing import IO
+
+from phalanx.core.errors import CheckpointError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: two processes on one folder are not detected there
+    fcntl = None  # type: ignore[assignment]
+
+
+def locked(folder: Path, what: str) -> IO[str]:
+    """Make `folder` and hold it until the file that is returned is closed; `what` is what errors call it.
+
+    Raises: CheckpointError if it cannot be made or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise CheckpointError(f"The {what} {folder} cannot be used: {error.strerror}.") from None
+    try:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        taken = isinstance(error, BlockingIOError)
+        why = "another process is running it" if taken else f"it cannot be locked: {error.strerror}"
+        raise CheckpointError(f"The {what} {folder} cannot be used: {why}.") from None
+    return lock
