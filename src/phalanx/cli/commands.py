@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from phalanx.cli.completing import complete_dataset, complete_name, complete_run
 from phalanx.core.toml import read_toml
 
 Setting = Annotated[
@@ -26,7 +27,10 @@ def run(file: File, settings: Setting = None, out: Out = None, as_json: Json = F
     run_file(file, settings or [], out, as_json=as_json)
 
 
-def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], as_json: Json = False) -> None:
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=complete_run)],
+    as_json: Json = False,
+) -> None:
     """Go on with a stopped or killed run; it ends in the same bytes as if it had never stopped."""
     from phalanx.cli.running import resume_folder
 
@@ -34,7 +38,7 @@ def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An experiment as TOML, with a [sweep].")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An experiment as TOML, with a sweep table.")],
     settings: Setting = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The sweep's folder. Default: runs/NAME.")] = None,
     jobs: Annotated[
@@ -46,7 +50,7 @@ def sweep(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run an experiment in all variants of its [sweep], skipping what is finished; it ends in a leaderboard."""
+    """Run an experiment in all variants of its sweep table, skipping what is finished; it ends in a leaderboard."""
     read_toml(file)
     from phalanx.cli.sweeping import sweep_file
 
@@ -54,7 +58,10 @@ def sweep(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders, or the folder of one sweep.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN…", help="Run folders, or the folder of one sweep.", autocompletion=complete_run),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page.")] = Path("report.html"),
     plots: Annotated[
         Path | None,
@@ -68,7 +75,10 @@ def report(
 
 
 def show(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a sweep.")], as_json: Json = False
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a sweep.", autocompletion=complete_run)
+    ],
+    as_json: Json = False,
 ) -> None:
     """A run or a sweep in the terminal: what it was, how it went, what it ended in."""
     from phalanx.cli.showing import show_folder
@@ -77,18 +87,28 @@ def show(
 
 
 def list_components(
-    family: Annotated[str | None, typer.Argument(metavar="[FAMILY]", help="aggregator, update_attack, dataset …")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A family (aggregator, update_attack, dataset …) or a kind (flame, min_max …).",
+            autocompletion=complete_name,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """What a config can name: all families, or one with fields, defaults, papers and when to use what."""
-    from phalanx.cli.listing import list_all, list_family
+    from phalanx.cli.listing import list_all, list_named
 
-    list_all(as_json=as_json) if family is None else list_family(family, as_json=as_json)
+    list_all(as_json=as_json) if name is None else list_named(name, as_json=as_json)
 
 
 def data(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="fashion_mnist, cifar10 …; without it all of them.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="fashion_mnist, cifar10 …; without it all of them.", autocompletion=complete_dataset
+        ),
     ] = None,
     settings: Setting = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the split into a PNG, SVG or PDF.")] = None,

@@ -1,16 +1,18 @@
 """`phalanx list`: every component that a config can name, read off the classes themselves."""
 
 import dataclasses
-import inspect
+import json
 import re
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterable, Mapping
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
-import phalanx.config  # noqa: F401 - every family is imported with it
+from phalanx.cli.describing import Description, FieldDescription, describe, toml
+from phalanx.cli.terminal import console
+from phalanx.config import Experiment  # which imports every family
 from phalanx.core.component import Component, families, members
 from phalanx.core.errors import ConfigError
 from phalanx.core.explain import nearest
@@ -21,68 +23,101 @@ def known_families() -> dict[str, type[Component]]:
     return dict(sorted(item for item in families().items() if item[0] != "stage"))
 
 
-def list_all() -> None:
+def list_all(*, as_json: bool = False) -> None:
     """One line a component, grouped by family."""
-    console = Console()
-    for name, family in known_families().items():
+    described = {name: found for name, family in known_families().items() if (found := _descriptions(family))}
+    if as_json:
+        _print_json(described)
+        return
+    shown = console()
+    for name, found in described.items():
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for kind, member in members(family).items():
-            table.add_row(f"  [bold]{kind}[/]", escape(first_sentence(member)))
-        if table.row_count:
-            console.print(f"[cyan]{name}[/]")
-            console.print(table)
-    console.print("\nFields, defaults and papers of a family: phalanx list FAMILY")
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column()
+        for one in found:
+            table.add_row(f"  {one.kind}", Text(one.summary))
+        shown.print(Text(name, style="cyan"))
+        shown.print(table)
+    shown.print("\nFields, defaults, papers, and when to use what: phalanx list NAME", markup=False, highlight=False)
 
 
-def list_family(name: str) -> None:
-    """The members of one family with fields, defaults and reference."""
-    known = known_families()
-    if name not in known:
-        raise ConfigError(f"{name!r} is no family{nearest(name, known)}")
-    console = Console()
-    for kind, member in members(known[name]).items():
-        console.print(f"[bold cyan]{kind}[/]  {escape(first_sentence(member))}")
-        for field in dataclasses.fields(member):  # type: ignore[arg-type]
-            console.print(f"    {escape(field_line(field))}", highlight=False)
-        if reference := paper(member):
-            console.print(f"    [dim]{escape(reference)}[/]", highlight=False)
+def sections() -> dict[str, type[Component]]:
+    """The sections of a config: a family, or the one component that the section holds."""
+    return {field.name: field.type for field in dataclasses.fields(Experiment)}  # type: ignore[misc]
 
 
-def first_sentence(member: type[Component]) -> str:
-    """The first line of a component's docstring."""
-    return (inspect.getdoc(member) or "").split("\n\n")[0].replace("\n", " ")
+def list_named(name: str, *, as_json: bool = False) -> None:
+    """A family with all its members, a section of the config, or every component of this kind.
 
-
-def paper(member: type[Component]) -> str | None:
-    """The reference in a component's docstring, on one line."""
-    found = re.search(r"Reference: (.+?)(?:\n\n|\n *>>>|\Z)", inspect.getdoc(member) or "", re.DOTALL)
-    return found and re.sub(r"\s+", " ", found[1]).strip()
-
-
-def field_line(field: "dataclasses.Field[object]") -> str:
-    """`name: type = default`."""
-    shown = f"{field.name}: {type_name(field.type)}"
-    if field.default is not dataclasses.MISSING:
-        return shown if field.default is None else f"{shown} = {field.default!r}"
-    if field.default_factory is not dataclasses.MISSING:
-        return f"{shown} = {field.default_factory()!r}"
-    return f"{shown}  (required)"
-
-
-def type_name(annotation: Any) -> str:
-    """A field's type as a reader would write it.
-
-    >>> type_name(Annotated[float, "positive"] | None), type_name(tuple[int, ...]), type_name(Literal["a", "b"])
-    ('float, optional', 'tuple[int, ...]', "'a' | 'b'")
+    Raises: ConfigError if there is none, with the nearest name.
     """
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return type_name(parts[0])
-    if origin is Literal:
-        return " | ".join(map(repr, parts))
-    if origin in (Union, UnionType):
-        names = " | ".join(type_name(part) for part in parts if part is not NoneType)
-        return f"{names}, optional" if NoneType in parts else names
-    if origin is tuple:
-        return f"tuple[{', '.join('...' if part is Ellipsis else type_name(part) for part in parts)}]"
-    return str(getattr(annotation, "__name__", annotation))
+    known = known_families()
+    family = known.get(name) or sections().get(name)
+    if family is not None:
+        found = {name: _descriptions(family)}
+    else:
+        found = {key: tuple(one for one in _descriptions(family) if one.kind == name) for key, family in known.items()}
+        found = {key: those for key, those in found.items() if those}
+    if not found:
+        kinds = {kind for family in known.values() for kind in members(family)}
+        raise ConfigError(_unknown(name, [*known, *sections(), *sorted(kinds)]))
+    if as_json:
+        _print_json(found)
+        return
+    shown = console()
+    for key, those in found.items():
+        for one in those:
+            _print_one(shown, one, title=one.kind if one.family else key)
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    """One sentence with the nearest name; all two hundred would bury it."""
+    guess = nearest(name, names).partition(" Allowed: ")[0]
+    return f"{name!r} is no family, section or kind{guess} All of them: phalanx list"
+
+
+def _descriptions(family: type[Component]) -> tuple[Description, ...]:
+    return tuple(map(describe, members(family).values() if family.family and family is families()[family.family] else [family]))
+
+
+def _print_json(found: Mapping[str, Iterable[Description]]) -> None:
+    tables = {name: [one.to_table() for one in those] for name, those in found.items()}
+    print(json.dumps(tables, indent=2, ensure_ascii=False))  # noqa: T201 - the command's output
+
+
+def _print_one(shown: Console, one: Description, *, title: str) -> None:
+    shown.print(Text(title, style="bold cyan"))
+    parts: list[RenderableType] = [Text(one.summary)]
+    if one.text:
+        parts += ["", _flowed(one.text)]
+    if one.fields:
+        parts += ["", _fields(one.fields)]
+    origin = (("Paper", one.reference), ("Differs", one.differs), ("Refuses", one.raises))
+    labelled: list[RenderableType] = [Text(f"{label}: {content}", style="dim") for label, content in origin if content]
+    if labelled:
+        parts += ["", *labelled]
+    shown.print(Padding(Group(*parts), (0, 0, 1, 4)))
+
+
+def _fields(fields: Iterable[FieldDescription]) -> Table:
+    """Names, and beside each its type, range and default; what it means, where that is said, below."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="green", no_wrap=True)
+    table.add_column()
+    for field in fields:
+        default = "" if field.default is None else f", default {toml(field.default)}"
+        meaning = Text(f"\n{field.text}", style="dim") if field.text else ""
+        table.add_row(field.name, Text.assemble(f"{field.type}{', required' if field.is_required else default}", meaning))
+    return table
+
+
+def _flowed(text: str) -> Text:
+    """Paragraphs as one line each, for the console to wrap; code between ``` keeps its lines."""
+    parts = re.split(r"\n?```\n?", text)
+    flowed = [_code(part) if number % 2 else Text(re.sub(r"(?<!\n)\n(?!\n)", " ", part)) for number, part in enumerate(parts)]
+    return Text("\n").join(part for part in flowed if part)
+
+
+def _code(block: str) -> Text:
+    """A block of code, its comments drawn nearer so that it fits."""
+    return Text("\n".join(f"  {re.sub(r' {2,}#', '  #', line)}" for line in block.split("\n")), style="green")

@@ -9,8 +9,14 @@ import typer
 from phalanx.cli import commands
 from phalanx.core.errors import CapabilityError, ConfigError, DataError, PhalanxError, PreconditionError, Stopped
 
+EPILOG = """Exit codes: 0 done · 1 failed, or a cell of a sweep did · 2 the input was wrong, and nothing has started ·
+130 stopped by Ctrl-C, 143 by SIGTERM: what was done is saved, go on with phalanx resume.
+
+First steps: phalanx demo · phalanx list · phalanx run FILE"""
+
 app = typer.Typer(
     help="Secure, robust and private federated learning for PyTorch.",
+    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -39,7 +45,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command line: every expected error is one sentence and an exit code (2: the input was wrong, 1: the rest)."""
+    """Run the command line: every expected error is one sentence and one of the exit codes in `EPILOG`."""
     try:
         app()
     except Stopped as stopped:

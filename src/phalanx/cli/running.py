@@ -1,36 +1,53 @@
 """`phalanx run` and `phalanx resume`: from a file or a folder to a result, shown on the way."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from phalanx.cli.progress import ProgressSink, percent
+from phalanx.cli.terminal import console
 from phalanx.config import Experiment
 from phalanx.core.toml import parse_setting
 from phalanx.experiments import RunResult, experiment_of, run
 
 
-def run_file(file: Path, settings: list[str], out: Path | None) -> None:
+def run_file(file: Path, settings: list[str], out: Path | None, *, as_json: bool = False) -> None:
     """Run the experiment in a TOML file."""
     experiment = Experiment.load(file, dict(map(parse_setting, settings)))
-    _run(experiment, out or Path("runs") / f"{file.stem}-{experiment.digest()}")
+    _run(experiment, out or Path("runs") / f"{file.stem}-{experiment.digest()}", as_json=as_json)
 
 
-def resume_folder(folder: Path) -> None:
+def resume_folder(folder: Path, *, as_json: bool = False) -> None:
     """Go on with the run in a folder."""
-    _run(experiment_of(folder), folder)
+    _run(experiment_of(folder), folder, as_json=as_json)
 
 
-def _run(experiment: Experiment, folder: Path) -> None:
-    console = Console()
+def _run(experiment: Experiment, folder: Path, *, as_json: bool) -> None:
+    shown = console(stderr=as_json)
     finished = (folder / "result.json").exists()
-    with ProgressSink(experiment.run.rounds, console) as progress:
+    with ProgressSink(experiment.run.rounds, shown) as progress:
         result = run(experiment, out=folder, sinks=[progress])
     if finished:
-        console.print(f"This run is finished already; delete {folder} to run it again.", markup=False)
-    console.print(summary(result))
+        _say(shown, f"This run is finished already; delete {folder} to run it again.")
+    if as_json:
+        print(json.dumps(document(result), indent=2))  # noqa: T201 - the command's output
+        return
+    shown.print(summary(result))
+    _say(shown, f"{folder}")
+    _say(shown, f"Next: phalanx show {folder} · phalanx report {folder}")
+
+
+def document(result: RunResult) -> dict[str, Any]:
+    """What `--json` prints of a run: what result.json holds, beside `folder`, `rounds_kept` and all rows of `metrics`."""
+    return {
+        "folder": None if result.folder is None else str(result.folder),
+        **result.summary,
+        "rounds_kept": result.rounds_kept,
+        "metrics": result.metrics,
+    }
 
 
 def summary(result: RunResult) -> Table:
@@ -46,5 +63,9 @@ def summary(result: RunResult) -> Table:
         table.add_row("honest rejected, last round", percent(final.get("fpr")))
     if result.rounds_kept:
         table.add_row("rounds that kept the model", str(result.rounds_kept))
-    table.add_row("folder", escape(str(result.folder)))
     return table
+
+
+def _say(shown: Console, text: str) -> None:
+    """One line that is never wrapped: it may hold a path."""
+    shown.print(text, markup=False, highlight=False, soft_wrap=True)

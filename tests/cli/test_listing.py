@@ -1,0 +1,67 @@
+"""`phalanx list`: everything, a family, a section, one kind; as text and as JSON."""
+
+import json
+
+import pytest
+
+from phalanx.attacks import data as data_attacks
+from phalanx.cli.listing import known_families, list_all, list_named
+from phalanx.core.component import members
+from phalanx.core.errors import ConfigError
+
+
+def test_all_families_and_members_are_named(capsys):
+    list_all()
+    shown = capsys.readouterr().out
+    for family, base in known_families().items():
+        for kind in members(base):
+            assert f"\n  {kind} " in shown
+            assert f"{family}\n" in shown
+
+
+def test_a_family_shows_fields_defaults_papers_and_when_not_to_use_it(capsys):
+    list_named("aggregator")
+    shown = capsys.readouterr().out
+    for text in ("num_byzantine  int >= 0, required", "USENIX Security 2022", "No defence: one client can move it anywhere"):
+        assert text in shown
+
+
+def test_a_kind_shows_that_component_only_and_a_section_what_it_may_hold(capsys):
+    list_named("krum")
+    shown = capsys.readouterr().out
+    assert shown.startswith("krum\n")
+    assert "multi_krum" not in shown
+    list_named("run")
+    shown = capsys.readouterr().out
+    assert shown.startswith("run\n")
+    assert "seed " in shown
+    list_named("training")
+    assert {"adam", "sgd"} <= set(capsys.readouterr().out.split())
+
+
+def test_a_kind_of_two_families_shows_both(capsys):
+    list_named("sgd", as_json=True)
+    assert set(json.loads(capsys.readouterr().out)) == {"server_optimizer", "trainer"}
+
+
+def test_json_holds_what_a_script_needs(capsys):
+    list_all(as_json=True)
+    tables = json.loads(capsys.readouterr().out)
+    assert {one["kind"] for one in tables["data_attack"]} == {
+        member.kind for member in members(data_attacks.Backdoor._base).values()
+    }
+    (flame,) = (one for one in tables["aggregator"] if one["kind"] == "flame")
+    assert flame["fields"][0] == {
+        "name": "space",
+        "type": '"model" | "update"',
+        "is_required": False,
+        "default": "model",
+        "text": "",
+    }
+    assert "do not use it where" in flame["text"].replace("\n", " ")
+
+
+def test_an_unknown_name_is_one_sentence_with_the_nearest():
+    with pytest.raises(ConfigError, match="'krumm' is no family, section or kind; did you mean 'krum'") as error:
+        list_named("krumm")
+    assert len(str(error.value)) < 120
