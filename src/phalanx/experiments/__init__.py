@@ -1,7 +1,7 @@
 """From a config to a result in a folder, from a sweep to a table, and back from folders to values."""
 
 from phalanx.experiments.custom import CustomData, CustomModel
-from phalanx.experiments.leaderboard import Leaderboard, Score, leaderboards
+from phalanx.experiments.leaderboard import Grid, Leaderboard, Score, leaderboards
 from phalanx.experiments.record import RunRecord
 from phalanx.experiments.run import RunResult, experiment_of, resume, run
 from phalanx.experiments.run_sweep import SweepListener, run_sweep
@@ -13,6 +13,7 @@ __all__ = [
     "Cell",
     "CustomData",
     "CustomModel",
+    "Grid",
     "Leaderboard",
     "RunRecord",
     "RunResult",

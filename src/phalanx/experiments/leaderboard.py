@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Self
 
 from scipy.special import stdtr
 
 from phalanx.core.errors import ConfigError
+from phalanx.experiments.sweep import Cell, Sweep
 from phalanx.experiments.sweep_record import SweepRecord
 
 CONFIDENCE = 0.95
@@ -45,32 +47,57 @@ class Leaderboard:
     scores: Mapping[Place, Score]
 
 
-def leaderboards(record: SweepRecord, *, columns: str | None = None) -> tuple[Leaderboard, ...]:
-    """Accuracy, and attack success where an adversary has a target.
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a sweep stand in a table: repetitions of a cell with other seeds share a place."""
 
-    `columns` names the axis that goes across; the last one by default. The others, joined, are the rows.
+    row_axis: str
+    column_axis: str
+    places: Mapping[Cell, Place]
+
+    @classmethod
+    def of(cls, sweep: Sweep, *, columns: str | None = None) -> Self:
+        """`columns` names the axis that goes across; the last one by default. The others, joined, are the rows.
+
+        Raises: ConfigError if there is no such axis.
+        """
+        names = [axis.name for axis in sweep.axes]
+        if columns is not None and columns not in names:
+            raise ConfigError(f"The sweep has no axis {columns!r}; it has: {', '.join(names) or 'none'}.")
+        across = columns or (names[-1] if len(names) > 1 else "")
+        down = [name for name in names if name != across]
+        places = {cell: (", ".join(cell.place[name] for name in down), cell.place.get(across, "")) for cell in sweep.cells}
+        return cls(", ".join(down), across, places)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """In the order of the sweep."""
+        return tuple(dict.fromkeys(row for row, _ in self.places.values()))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """In the order of the sweep."""
+        return tuple(dict.fromkeys(column for _, column in self.places.values()))
+
+
+def leaderboards(record: SweepRecord, *, columns: str | None = None) -> tuple[Leaderboard, ...]:
+    """Accuracy, and attack success where an adversary has a target; `columns` as in `Grid.of`.
 
     Raises: ConfigError if there is no such axis.
     """
-    names = [axis.name for axis in record.sweep.axes]
-    if columns is not None and columns not in names:
-        raise ConfigError(f"The sweep has no axis {columns!r}; it has: {', '.join(names)}.")
-    across = columns or (names[-1] if len(names) > 1 else "")
-    down = [name for name in names if name != across]
-    places = {cell: (", ".join(cell.place[name] for name in down), cell.place.get(across, "")) for cell in record.sweep.cells}
-    rows, cols = (tuple(dict.fromkeys(place[side] for place in places.values())) for side in (0, 1))
+    grid = Grid.of(record.sweep, columns=columns)
     boards = []
     for metric, higher in METRICS.items():
         values: dict[Place, dict[int, float]] = {}
-        for cell, place in places.items():
+        for cell, place in grid.places.items():
             run = record.runs.get(cell)
             value = run.final.get(metric) if run is not None and run.is_finished else None
             if value is not None:
                 values.setdefault(place, {})[cell.seed] = float(value)
         if values:
             scores = {place: Score(by_seed, place in _best(values, place[1], higher)) for place, by_seed in values.items()}
-            shown = tuple(name for name in cols if any(column == name for _, column in values))
-            boards.append(Leaderboard(metric, higher, ", ".join(down), across, rows, shown, scores))
+            shown = tuple(name for name in grid.columns if any(column == name for _, column in values))
+            boards.append(Leaderboard(metric, higher, grid.row_axis, grid.column_axis, grid.rows, shown, scores))
     return tuple(boards)
 
 

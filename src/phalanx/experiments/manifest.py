@@ -22,7 +22,7 @@ def manifest(simulation: Simulation) -> dict[str, Any]:
         "seed": simulation.experiment.run.seed,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "platform": platform.platform(),
-        "device": str(simulation.device),
+        "device": ", ".join(map(str, simulation.devices)),
         "parameters": simulation.layout.d,
         "buffer_values": simulation.layout.b,
         "data": {

@@ -1,5 +1,6 @@
 """`run_sweep`: every cell of a sweep in its folder, several at a time; what is finished is skipped, what fails is told."""
 
+import shlex
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -11,7 +12,7 @@ import tomli_w
 from phalanx.core.errors import CheckpointError, ConfigError, Stopped
 from phalanx.core.events import Event
 from phalanx.core.processes import cores
-from phalanx.experiments.folder import read_json, to_json
+from phalanx.experiments.folder import to_json
 from phalanx.experiments.jobs import Jobs
 from phalanx.experiments.lock import locked
 from phalanx.experiments.signals import StopRequest, noted_signals
@@ -39,7 +40,6 @@ def run_sweep(
     out: str | Path,
     jobs: int | None = None,
     listeners: Sequence[SweepListener] = (),
-    command: str | None = None,
 ) -> SweepRecord:
     """Run all cells of a sweep that are not finished.
 
@@ -48,7 +48,6 @@ def run_sweep(
         out: the sweep's folder. Another sweep may have been run in it: the cells that both share are not run again.
         jobs: how many cells at a time, each in a process with one thread on one core; None: one for each core.
         listeners: who is told.
-        command: how to go on, for whoever stops it.
 
     Returns: what the folder holds in the end. A cell that failed has its reason there, and the others have run.
     Raises: ConfigError before any work; CheckpointError if the folder cannot be used; Stopped after Ctrl-C or SIGTERM, when
@@ -67,8 +66,8 @@ def run_sweep(
             count = min(jobs or len(cores()) or 1, len(waiting))
             _work(stack.enter_context(Jobs(count, places, request)), waiting, progress, request)
             if request.number:
-                again = command or f"phalanx sweep {folder / FILE} --out {folder}"
                 reached = f"Stopped; {len(progress.finished)} of {len(cells)} cells are finished"
+                again = f"phalanx sweep {shlex.quote(str(folder / FILE))}"
                 raise Stopped(f"{reached}; go on with: {again}", exit_code=128 + request.number)
         return SweepRecord(folder, sweep, progress.failures)
 
@@ -87,10 +86,8 @@ class _Progress:
         if (folder / "config.toml").exists():
             raise CheckpointError(f"{folder} is the folder of a run; choose another for the sweep with --out.")
         self._lock = locked(folder, "sweep's folder")
-        names = {cell.folder_name for cell in sweep.cells}
         with suppress(CheckpointError):  # damaged: these cells are tried again anyway
-            if (folder / FAILURES).exists():
-                self.failures = {name: str(why) for name, why in read_json(folder / FAILURES).items() if name in names}
+            self.failures = dict(SweepRecord.of(folder, sweep).failures)
         try:
             write_atomically(folder / FILE, tomli_w.dumps(sweep.to_tables()).encode())
         except CheckpointError:

@@ -40,8 +40,17 @@ class SweepRecord:
             _ = sweep.cells
         except ConfigError as error:
             raise CheckpointError(f"The sweep in {folder} is damaged, or another version's: {error}") from None
+        return cls.of(folder, sweep)
+
+    @classmethod
+    def of(cls, folder: Path, sweep: Sweep) -> Self:
+        """What a folder holds of a sweep; it may not exist yet, or have been left by a similar sweep.
+
+        Raises: CheckpointError if the account of what failed is damaged.
+        """
         failures = read_json(folder / FAILURES) if (folder / FAILURES).exists() else {}
-        return cls(folder, sweep, {name: str(reason) for name, reason in failures.items()})
+        names = {cell.folder_name for cell in sweep.cells}
+        return cls(folder, sweep, {name: str(reason) for name, reason in failures.items() if name in names})
 
     def folder_of(self, cell: Cell) -> Path:
         """A cell's run folder; it may not exist yet."""

@@ -1,0 +1,117 @@
+"""`phalanx sweep`: from a file to a folder with a run for every cell, and to leaderboards."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from phalanx.cli.sweep_progress import SweepProgress
+from phalanx.cli.terminal import console
+from phalanx.core.errors import PhalanxError
+from phalanx.core.toml import parse_setting
+from phalanx.experiments import Leaderboard, Sweep, SweepRecord, leaderboards, run_sweep
+from phalanx.experiments.sweep_record import FILE
+from phalanx.report.tables import rich_table, to_csv, to_latex, to_markdown
+from phalanx.simulation.checkpoint import write_atomically
+
+
+def sweep_file(
+    file: Path, settings: list[str], out: Path | None, *, jobs: int | None, dry_run: bool, as_json: bool = False
+) -> None:
+    """Run the cells of a sweep that are not finished, and show and write its leaderboards.
+
+    Raises: PhalanxError if a cell failed; the reasons have been said.
+    """
+    sweep = Sweep.load(file, dict(map(parse_setting, settings)))
+    folder = out or default_folder(file)
+    if dry_run:
+        _say_what_is_left(SweepRecord.of(folder, sweep), as_json=as_json)
+        return
+    shown = console(stderr=as_json)
+    with SweepProgress(sweep, shown) as progress:
+        record = run_sweep(sweep, out=folder, jobs=jobs, listeners=[progress])
+    boards = leaderboards(record)
+    written = write(boards, folder)
+    if as_json:
+        print(json.dumps(document(record, boards), indent=2))  # noqa: T201 - the command's output
+    else:
+        for board in boards:
+            shown.print(rich_table(board))
+            shown.print()
+        if written:
+            shown.print(f"{folder}: {', '.join(written)}", markup=False, highlight=False, soft_wrap=True)
+            shown.print(f"Next: phalanx report {folder}", markup=False, highlight=False, soft_wrap=True)
+    _fail(record)
+
+
+def default_folder(file: Path) -> Path:
+    """runs/STEM; for the sweep.toml of a sweep's own folder that folder."""
+    return file.parent if file.name == FILE and (file.parent / "cells").is_dir() else Path("runs") / file.stem
+
+
+def write(boards: tuple[Leaderboard, ...], folder: Path) -> list[str]:
+    """Write the leaderboards as CSV, Markdown and LaTeX; the files' names, none if no cell has finished.
+
+    Raises: CheckpointError if the folder cannot be written.
+    """
+    texts = {"leaderboard.csv": to_csv, "leaderboard.md": to_markdown, "leaderboard.tex": to_latex} if boards else {}
+    for name, form in texts.items():
+        write_atomically(folder / name, form(boards).encode())
+    return list(texts)
+
+
+def document(record: SweepRecord, boards: tuple[Leaderboard, ...]) -> dict[str, Any]:
+    """What `--json` prints: how far the sweep is, the leaderboards (shares, not percent), and why cells failed."""
+    return {
+        "folder": str(record.folder),
+        "cells": len(record.sweep.cells),
+        "finished": sum(run.is_finished for run in record.runs.values()),
+        "leaderboards": [_table(board) for board in boards],
+        "failures": [
+            {"cell": cell.name, "folder": str(record.folder_of(cell)), "reason": reason}
+            for cell in record.sweep.cells
+            if (reason := record.failure(cell)) is not None
+        ],
+    }
+
+
+def _table(board: Leaderboard) -> dict[str, Any]:
+    scores = [
+        {
+            "row": row,
+            "column": column,
+            "mean": score.mean,
+            "deviation": score.deviation,
+            "is_best": score.is_best,
+            "values": {str(seed): value for seed, value in score.values.items()},
+        }
+        for (row, column), score in board.scores.items()
+    ]
+    names = ("metric", "higher_is_better", "row_axis", "column_axis")
+    return {**{name: getattr(board, name) for name in names}, "scores": scores}
+
+
+def _say_what_is_left(record: SweepRecord, *, as_json: bool) -> None:
+    counts = dict.fromkeys(("finished", "failed before", "to go on", "to run"), 0)
+    for cell in record.sweep.cells:
+        if record.final(cell) is not None:
+            counts["finished"] += 1
+        elif cell.folder_name in record.failures:
+            counts["failed before"] += 1
+        else:
+            has_begun = (record.folder_of(cell) / "config.toml").exists()
+            counts["to go on" if has_begun else "to run"] += 1
+    if as_json:
+        found = {name.replace(" ", "_"): count for name, count in counts.items()}
+        print(json.dumps({"folder": str(record.folder), "cells": len(record.sweep.cells), **found}))  # noqa: T201
+        return
+    parts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    text = f"{len(record.sweep.cells)} cells in {record.folder}: {parts}. Every config is valid; nothing was run."
+    console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _fail(record: SweepRecord) -> None:
+    failed = [(cell, reason) for cell in record.sweep.cells if (reason := record.failure(cell)) is not None]
+    for cell, reason in failed:
+        console(stderr=True).print(f"failed: {cell.name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if failed:
+        raise PhalanxError(f"{len(failed)} of {len(record.sweep.cells)} cells failed; the same command tries them again.")
