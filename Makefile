@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo first-look test lint bench clean .venv
+.PHONY: demo first-look test lint docs bench clean .venv
 .NOTPARALLEL:
 
 demo: .venv
@@ -28,11 +28,17 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The site, in site/. The notice that the variable silences is about the future of MkDocs, the deprecations are typer's use of click.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: export OMP_NUM_THREADS := 1
+docs: .venv/installed-docs
+	$(BIN)/python -W ignore::DeprecationWarning -m mkdocs build --strict
+
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf site .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find src tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/installed
@@ -49,6 +55,10 @@ clean:
 
 .venv/installed-dev: .venv/created pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev]'
+	@touch .venv/installed $@
+
+.venv/installed-docs: .venv/created pyproject.toml constraints.txt
+	$(PIP) --editable '.[docs]'
 	@touch .venv/installed $@
 
 # ByzFL is what benchmarks and tests compare with. It asks for torchvision, whose wheel does not load beside a CPU build of torch, and

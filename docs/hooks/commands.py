@@ -1,0 +1,45 @@
+"""`<!-- commands -->` becomes the reference of the command line, read off the commands themselves."""
+
+from typing import Any
+
+import click
+import typer
+
+from fields import table
+from phalanx.cli.main import app
+
+MARKER = "<!-- commands -->"
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """mkdocs calls this for every page."""
+    return markdown.replace(MARKER, commands()) if MARKER in markdown else markdown
+
+
+def commands() -> str:
+    """All commands in the order of `phalanx --help`."""
+    group = typer.main.get_command(app)
+    return "\n\n".join(command(name, found) for name, found in group.commands.items())  # type: ignore[attr-defined]
+
+
+def command(name: str, found: click.Command) -> str:
+    """One command: its usage, what it does, its arguments and options."""
+    context = click.Context(found, info_name=f"phalanx {name}")
+    usage = " ".join(found.collect_usage_pieces(context))
+    rows = [[f"`{shown(parameter)}`", help_of(parameter)] for parameter in found.params if parameter.name != "help"]
+    heading = f"## phalanx {name} {{ #{name} }}"
+    text = [heading, found.help or "", f"```text\nphalanx {name} {usage}\n```"]
+    return "\n\n".join([*text, *([table(["argument", "meaning"], rows)] if rows else [])])
+
+
+def shown(parameter: click.Parameter) -> str:
+    """A parameter as one types it."""
+    if parameter.param_type_name == "argument":
+        return parameter.metavar or str(parameter.name).upper()
+    value = "" if getattr(parameter, "is_flag", False) else f" {parameter.metavar or parameter.type.name.upper()}"
+    return ", ".join(parameter.opts) + value
+
+
+def help_of(parameter: click.Parameter) -> str:
+    """A parameter's help."""
+    return str(getattr(parameter, "help", "") or "")
