@@ -186,7 +186,7 @@ def test_a_folder_of_another_experiment_is_not_touched(tmp_path):
 
 
 def test_what_only_changes_the_speed_is_the_same_experiment():
-    faster = replace(SMALL, run=replace(SMALL.run, workers=2, checkpoint_seconds=5.0))
+    faster = replace(SMALL, run=replace(SMALL.run, workers=2, devices=("cpu",), checkpoint_seconds=5.0))
     assert faster.digest() == SMALL.digest() != replace(SMALL, run=replace(SMALL.run, seed=9)).digest()
 
 

@@ -391,6 +391,32 @@ def test_the_simulation_gives_the_threads_back():
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_whose_workers_and_tests_have_devices_of_their_own_ends_in_the_same_bytes(monkeypatch, workers):
+    """The device is the CPU under another name: what would go to a GPU is moved, trained, tested and copied back."""
+    attacked = replace(
+        SMALL,
+        data=Digits(),
+        model=ResNet18(width=4),
+        adversary=Adversary(who=FirstClients(count=1), data=Backdoor(Patch(2), target=0, share=0.5), update=SignFlip()),
+    )
+    ends = []
+    for devices in ((torch.device("cpu"),), (torch.device("cpu", 0),) * 2):
+        monkeypatch.setattr("phalanx.simulation.simulation.choose_devices", lambda run, devices=devices: devices)
+        with simulate(replace(attacked, run=RunSettings(rounds=2, workers=workers if len(devices) > 1 else 1))) as simulation:
+            assert (simulation._tested is simulation.model) == (len(devices) == 1)
+            state = simulation.initial_state()
+            for _ in range(2):
+                state, _ = simulation.step(state)
+                scores = dict(simulation.evaluate(state).values)
+            del scores["seconds"]
+            ends.append((state, scores))
+    (alone, scores), (spread, other_scores) = ends
+    assert torch.equal(alone.params, spread.params)
+    assert torch.equal(alone.buffers, spread.buffers)
+    assert scores == other_scores
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_with_the_cpu():
     experiment = replace(
@@ -402,7 +428,7 @@ def test_cuda_agrees_with_the_cpu():
     )
     ends = []
     for device in ("cpu", "cuda"):
-        with simulate(replace(experiment, run=RunSettings(rounds=3, device=device))) as simulation:
+        with simulate(replace(experiment, run=RunSettings(rounds=3, devices=(device,)))) as simulation:
             state = simulation.initial_state()
             for _ in range(3):
                 state, _ = simulation.step(state)

@@ -76,8 +76,14 @@ class _Environment(Trainer):
         return {}
 
 
-def pool(here, workers, scratch=0):
-    return WorkerPool(workers, here.model, here.samples, here.index, here.layout, len(here.cohort), scratch)
+CPU, STAGED = torch.device("cpu"), torch.device("cpu", 0)
+"""Where the rows are, and the same processor under another name: a worker there takes model and samples to its device, trains
+into rows of its own and copies them, as one with a GPU does."""
+
+
+def pool(here, workers, scratch=0, devices=(CPU,)):
+    capacity = len(here.cohort)
+    return WorkerPool(workers, here.model, here.samples, here.index, here.layout, capacity, scratch, devices=devices)
 
 
 def copy(rows):
@@ -106,6 +112,48 @@ def test_rows_are_the_same_bytes_for_any_number_of_workers(world, nets, net):
         assert all(torch.equal(attacked[name], results[1][name]) for name in attacked)
     assert not torch.equal(results[0]["matrix"], results[1]["matrix"])
     assert results[0]["status"].tolist().count(Status.NO_SAMPLES) >= 1
+
+
+@pytest.mark.parametrize("net", ["linear_model", "cnn", "batchnorm_net", "dropout_net"])
+def test_rows_trained_elsewhere_and_copied_are_the_same_bytes_for_any_number_of_devices(world, nets, net):
+    here = world(nets[net], SIZES)
+    context = replace(here.context, previous_update=torch.ones(here.layout.d))
+    cohort = replace(here.cohort, poison=_Flip(), attackers=tuple(range(7)), hooks=(_Drag(),))
+    results = []
+    for workers, devices in ((1, [CPU]), (1, [STAGED, STAGED]), (2, [STAGED])):
+        with pool(here, workers, scratch=7, devices=devices) as executor:
+            assert len(multiprocessing.active_children()) == workers * len(devices)
+            executor.train(TRAINER, here.cohort, {}, context, executor.scratch)
+            executor.train(TRAINER, cohort, {}, context, executor.rows)
+            results.append((copy(executor.scratch), copy(executor.rows)))
+    for ours in results[1:]:
+        for kind, rows in zip(results[0], ours):
+            assert all(torch.equal(kind[name], rows[name]) for name in kind)
+    assert Status.NO_SAMPLES in results[1][1]["status"].tolist()
+    assert not torch.equal(results[1][0]["matrix"], results[1][1]["matrix"])
+
+
+def test_states_travel_to_a_device_and_back(world, nets):
+    here = world(nets["mlp"], SIZES)
+    with pool(here, 1, devices=[STAGED, STAGED]) as workers:
+        state = workers.train(_Counting(), here.cohort, {"4.count": torch.tensor(5.0)}, here.context, workers.rows)
+        assert workers.rows.matrix[:, 0].tolist() == [1, 1, 1, 1, 6, 1, 1]
+    assert int(state["4.count"]) == 6
+
+
+def test_a_device_that_fails_in_a_worker_is_one_sentence(world, nets):
+    here = world(nets["mlp"], SIZES)
+    failure = pytest.raises(WorkerError, match=r"^Training failed in a worker: \w+: .*CUDA")
+    with pool(here, 1, devices=[torch.device("cuda", 99)] * 2) as workers, failure:
+        workers.train(TRAINER, here.cohort, {}, here.context, workers.rows)
+
+
+def test_workers_for_gpus_are_refused_where_cuda_has_been_used_before_the_fork(world, nets, monkeypatch):
+    here = world(nets["mlp"], SIZES)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(ConfigError, match="CUDA allows only before its first use; this process has used it"):
+        pool(here, 1, devices=[torch.device("cuda", 0), torch.device("cuda", 1)])
+    pool(here, 2)
 
 
 def test_some_of_the_clients_are_trained_into_their_places_or_into_scratch(world, nets):

@@ -89,7 +89,7 @@ class Experiment(Component):
     def digest(self) -> str:
         """A short name for everything that decides the result: the same experiment has the same digest.
 
-        What only decides how fast it comes (workers, device, checkpoints) is left out.
+        What only decides how fast it comes (workers, devices, checkpoints) is left out.
         """
         table = self.to_table()
         table["run"] = {name: value for name, value in table["run"].items() if name in RunSettings.deciding}

@@ -1,18 +1,31 @@
 """The sections of a config that belong to no method: how long, how seeded, on what machine, how often evaluated."""
 
+import re
 from dataclasses import KW_ONLY
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from phalanx.core.component import Component
+from phalanx.core.errors import ConfigError
+
+DEVICE = r"^(auto|cpu|cuda(:[0-9]{1,3})?)$"
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(DEVICE, name):
+        raise ValueError(f"a device is auto, cpu, cuda or cuda:N; got {name!r}.")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_device), Field(json_schema_extra={"pattern": DEVICE})]
 
 
 class RunSettings(Component):
     """`[run]`: rounds and seed decide the result; the rest decides how fast it comes and what survives a crash.
 
-    On the CPU, `workers` training processes with one thread each give the same bytes for any number. At most
-    `checkpoint_seconds` of work are lost when the machine dies.
+    `workers` training processes for each of the `devices`: on the CPU they have one thread each and give the same bytes for
+    any number; several GPUs share a round's clients. At most `checkpoint_seconds` of work are lost when the machine dies.
     """
 
     deciding: ClassVar[frozenset[str]] = frozenset({"rounds", "seed"})
@@ -20,9 +33,23 @@ class RunSettings(Component):
     rounds: PositiveInt = 30
     seed: NonNegativeInt = 0
     _: KW_ONLY
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: tuple[Device, ...] = ("auto",)
+    """Where clients are trained: "cpu", or one or several of "cuda:0", "cuda:1" …; "auto": the first GPU if there is one and
+    workers = 1, else the CPU."""
     workers: PositiveInt = 1
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 20.0
+
+    def __post_init__(self) -> None:
+        named = ["cuda:0" if name == "cuda" else name for name in self.devices]
+        if not named:
+            raise ConfigError('devices must name at least one; "auto" takes what is there.')
+        if len(set(named)) < len(named):
+            raise ConfigError(f"devices names one twice: {', '.join(self.devices)}. Several processes on one are workers = N.")
+        if len(named) > 1 and not all(name.startswith("cuda") for name in named):
+            raise ConfigError(
+                f"devices must be GPUs only where they are several, so that no row depends on who trained it; "
+                f"got {', '.join(self.devices)}."
+            )
 
 
 class EvaluationSettings(Component):

@@ -18,7 +18,14 @@ from phalanx.training import InProcess, WorkerPool
 class Clients:
     """All clients of a federation and whoever does their work. A context manager: it may hold worker processes."""
 
-    def __init__(self, experiment: Experiment, federation: Federation, model: nn.Module, layout: Layout) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        federation: Federation,
+        model: nn.Module,
+        layout: Layout,
+        devices: tuple[torch.device, ...],
+    ) -> None:
         self.experiment = experiment
         self.federation = federation
         adversary, workers = experiment.adversary, experiment.run.workers
@@ -26,10 +33,11 @@ class Clients:
         trains_twice = adversary.update and (adversary.data or adversary.client)
         scratch = capacity if trains_twice else 0
         self._executor: InProcess | WorkerPool
-        if workers == 1:
+        if workers * len(devices) == 1:
             self._executor = InProcess(model, layout, capacity, scratch)
         else:
-            self._executor = WorkerPool(workers, model, federation.train, federation.clients, layout, capacity, scratch)
+            data = federation.train, federation.clients
+            self._executor = WorkerPool(workers, model, *data, layout, capacity, scratch, devices=devices)
 
     def __enter__(self) -> Self:
         self._executor.__enter__()

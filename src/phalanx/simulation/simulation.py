@@ -1,6 +1,7 @@
 """`Simulation`: one machine's engine. A round is a step from one `FederationState` to the next, and the event it makes."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from phalanx.config import Experiment, RunSettings
+from phalanx.config import Experiment
 from phalanx.core import params as flat
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.events import Event
@@ -19,6 +20,7 @@ from phalanx.data import Federation
 from phalanx.metrics import evaluate
 from phalanx.simulation.attack import attack
 from phalanx.simulation.clients import Clients
+from phalanx.simulation.devices import CPU, choose_devices
 from phalanx.simulation.preflight import check
 from phalanx.simulation.record import Stopwatch, evaluation_event, round_event
 from phalanx.simulation.state import FederationState
@@ -32,7 +34,10 @@ class Simulation:
 
     def __init__(self, experiment: Experiment, federation: Federation, model: nn.Module) -> None:
         self.experiment = experiment
-        self.device = choose_device(experiment.run)
+        self.devices = choose_devices(experiment.run)
+        is_pooled = len(self.devices) * experiment.run.workers > 1
+        # With a pool, everything but training and testing is done on the CPU, where the workers' rows are.
+        self.device = CPU if is_pooled else self.devices[0]
         self.federation = federation.to(self.device)
         self.model = model.to(self.device)
         self.layout = Layout.of(model)
@@ -41,11 +46,15 @@ class Simulation:
         # Buffers that do not travel (counters, caches) as they were: they must not tell how often a model was tested.
         self._resting = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         check(experiment, self.federation, self.model, self._context(self.initial_state()))
-        self._rest()
-        self.clients = Clients(experiment, self.federation, self.model, self.layout)
+        self._rest(self.model)
+        self.clients = Clients(experiment, self.federation, self.model, self.layout, self.devices)
+        self._tested, self._test = self.model, self.federation.test
 
     def __enter__(self) -> Self:
         self.clients.__enter__()
+        if self.device != (first := self.devices[0]):
+            # Only now: workers cannot use CUDA if this process did before they were forked.
+            self._tested, self._test = deepcopy(self.model).to(first), self.federation.test.to(first)
         # Torch's own threads were up to 100 times slower than one on small models, and reorder sums; workers replace them.
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -122,21 +131,22 @@ class Simulation:
         """Test the model of `state`: accuracy, and attack success if the adversary has a target."""
         watch = Stopwatch()
         with watch.phase("evaluate"):
-            self.load(state)
+            self._rest(self._tested)
+            flat.load(self._tested, state.params, state.buffers)
             poison = self.experiment.adversary.data
             batch_size = self.experiment.evaluation.batch_size
-            found = evaluate(self.model, self.federation.test, poison=poison, batch_size=batch_size)
-            self._rest()
+            found = evaluate(self._tested, self._test, poison=poison, batch_size=batch_size)
+            self._rest(self._tested)
         return evaluation_event(state.round - 1, found, watch.seconds)
 
     def load(self, state: FederationState) -> nn.Module:
         """The module with the parameters and buffers of `state` in it, and nothing of what it was used for."""
-        self._rest()
+        self._rest(self.model)
         flat.load(self.model, state.params, state.buffers)
         return self.model
 
-    def _rest(self) -> None:
-        for name, buffer in self.model.named_buffers():
+    def _rest(self, model: nn.Module) -> None:
+        for name, buffer in model.named_buffers():
             buffer.copy_(self._resting[name])
 
     def _aggregate(
@@ -215,18 +225,6 @@ class Simulation:
             return rows.matrix[0]
 
         return Root(samples, update)
-
-
-def choose_device(run: RunSettings) -> torch.device:
-    """The device to run on; "auto" takes a GPU if there is one, unless several workers are asked for: they are CPU cores.
-
-    Raises: ConfigError if CUDA is asked for and not there.
-    """
-    if run.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError('run.device = "cuda" needs a CUDA device and a torch built for it; "auto" and "cpu" do not.')
-    if run.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() and run.workers == 1 else "cpu")
-    return torch.device(run.device)
 
 
 def honest_loss(rows: Rows, attackers: Mapping[int, int]) -> float | None:

@@ -1,17 +1,18 @@
 """Forked workers that write into one shared matrix.
 
-A worker has one thread and one core. A client's row does not depend on who trains it, so results are the same bytes for any
-number of workers.
+A worker has one thread and one core, and may have a GPU. A client's row does not depend on who trains it, so on the CPU results
+are the same bytes for any number of workers.
 """
 
 import atexit
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self, cast
 
+import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
@@ -26,12 +27,13 @@ from phalanx.training.worker import Piece, Shared, Task, Worker, pack, send
 
 
 class WorkerPool:
-    """`num_workers` forked processes, each with one thread on one core. Use it as a context manager.
+    """`num_workers` forked processes for each device, with one thread on one core each. Use it as a context manager.
 
     Small models do not gain from torch's own threads, they gain from this: clients are independent. A worker that dies ends the
-    pool with a WorkerError, and all workers end with this process.
+    pool with a WorkerError, and all workers end with this process. Rows are on the CPU; a worker with a GPU trains there and
+    copies its rows.
 
-    Raises: ConfigError without `fork` or for a model that is not on the CPU.
+    Raises: ConfigError without `fork`, for a model that is not on the CPU, or for GPUs after this process has used CUDA.
     """
 
     def __init__(
@@ -43,12 +45,18 @@ class WorkerPool:
         layout: Layout,
         capacity: int,
         scratch: int = 0,
+        devices: Sequence[torch.device] = (torch.device("cpu"),),
     ) -> None:
         if not hasattr(os, "fork"):
             raise ConfigError(f"workers = {num_workers} needs an operating system with fork; set workers = 1.")
         device = next(model.parameters()).device
         if device.type != "cpu":
             raise ConfigError(f"workers = {num_workers} needs the model on the CPU; it is on {device}. Set workers = 1.")
+        if any(place.type == "cuda" for place in devices) and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            raise ConfigError(
+                "Workers for GPUs are forked, which CUDA allows only before its first use; this process has used it. "
+                "Start a new process, or set one device and workers = 1."
+            )
         use_channels_last(model)
         shared = Shared(
             rows=shared_rows(capacity, layout),
@@ -57,18 +65,21 @@ class WorkerPool:
             global_buffers=shared_tensor(layout.b),
             previous_update=shared_tensor(layout.d),
         )
-        self._num_workers, self._worker = num_workers, Worker(model, samples, clients, layout, shared)
+        self._workers = [
+            Worker(model, samples, clients, layout, shared, place) for place in devices for _ in range(num_workers)
+        ]
+        self._samples, self._shared = samples, shared
         self._processes: dict[Connection, Any] = {}
 
     @property
     def rows(self) -> Rows:
         """Room for a round's clients."""
-        return self._worker.shared.rows
+        return self._shared.rows
 
     @property
     def scratch(self) -> Rows:
         """Room for training that nobody sends."""
-        return self._worker.shared.scratch
+        return self._shared.scratch
 
     def __enter__(self) -> Self:
         atexit.register(self._kill)
@@ -76,7 +87,7 @@ class WorkerPool:
             self._fork()
         except OSError as error:
             self._kill()
-            raise WorkerError(f"{self._num_workers} workers cannot be started: {error.strerror}. Set fewer.") from None
+            raise WorkerError(f"{len(self._workers)} workers cannot be started: {error.strerror}. Set fewer.") from None
         except BaseException:
             self._kill()
             raise
@@ -92,9 +103,9 @@ class WorkerPool:
         """
         if not self._processes:
             raise WorkerError("The worker pool is closed; open a new one.")
-        if cohort.samples is not self._worker.samples:
+        if cohort.samples is not self._samples:
             raise WorkerError("The workers hold other samples than the cohort's; train it in this process.")
-        shared = self._worker.shared
+        shared = self._shared
         shared.global_params.copy_(context.global_params)
         shared.global_buffers.copy_(context.global_buffers)
         if context.previous_update is not None:
@@ -109,20 +120,20 @@ class WorkerPool:
             is_scratch=self._is_scratch(out),
         )
         try:
-            return self._distribute(task, list(_pieces(cohort, state, self._num_workers)))
+            return self._distribute(task, list(_pieces(cohort, state, len(self._workers))))
         except BaseException:
             self._kill()
             raise
 
     def _fork(self) -> None:
         fork = multiprocessing.get_context("fork")
-        places = cores()
-        for number in range(self._num_workers):
+        available = cores()
+        for number, worker in enumerate(self._workers):
             ours, theirs = fork.Pipe()
-            core = places[number % len(places)] if places else None
+            core = available[number % len(available)] if available else None
             # A child closes the ends that are the parent's: as long as one is open, the parent's death ends no pipe.
             foreign = [*self._processes, ours]
-            process = fork.Process(target=self._worker.serve, args=(theirs, foreign, core), daemon=True)
+            process = fork.Process(target=worker.serve, args=(theirs, foreign, core), daemon=True)
             process.start()
             theirs.close()
             self._processes[ours] = process

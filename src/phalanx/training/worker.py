@@ -1,11 +1,13 @@
 """A worker's life: read what to train, train it into shared rows, answer; until the pipe ends.
 
 It inherits model, samples and clients at the fork, so only what changes from round to round travels: settings, ids and states
-by an unnamed pipe that no other process can write to, global parameters through shared memory.
+by an unnamed pipe that no other process can write to, global parameters through shared memory. A worker with a GPU takes model
+and samples there, trains there, and copies its rows into the shared ones.
 """
 
 import signal
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing.connection import Connection
 
 import torch
@@ -55,13 +57,14 @@ class Shared:
 
 @dataclass(frozen=True)
 class Worker:
-    """What a forked process inherits, and what it does."""
+    """What a forked process inherits, and what it does. `device` is where it trains; the rows are on the CPU."""
 
     model: nn.Module
     samples: Samples
     clients: tuple[Tensor, ...]
     layout: Layout
     shared: Shared
+    device: torch.device
 
     def serve(self, connection: Connection, foreign: list[Connection], core: int | None) -> None:
         """Read a task and a piece of it, train, answer; until the pipe ends. `foreign` are the parent's ends of pipes."""
@@ -90,11 +93,14 @@ class Worker:
             return f"Training failed in a worker: {type(error).__name__}: {error}"
 
     def _work(self, task: Task, piece: Piece) -> State:
-        shared = self.shared
+        shared, device, (model, samples) = self.shared, self.device, self._there
+        out = shared.scratch if task.is_scratch else shared.rows
+        is_elsewhere = device != out.matrix.device
+        rows = Rows.empty(len(piece.ids), self.layout, device=device) if is_elsewhere else out
         cohort = Cohort(
             ids=piece.ids,
-            places=piece.places,
-            samples=self.samples,
+            places=tuple(range(len(piece.ids))) if is_elsewhere else piece.places,
+            samples=samples,
             index=tuple(self.clients[client] for client in piece.ids),
             poison=task.poison,
             attackers=piece.attackers,
@@ -104,12 +110,29 @@ class Worker:
             round=task.round,
             seed=task.seed,
             layout=self.layout,
-            global_params=shared.global_params,
-            global_buffers=shared.global_buffers,
-            previous_update=shared.previous_update if task.has_previous_update else None,
-            model=self.model,
+            global_params=shared.global_params.to(device),
+            global_buffers=shared.global_buffers.to(device),
+            previous_update=shared.previous_update.to(device) if task.has_previous_update else None,
+            model=model,
         )
-        return task.trainer.train(cohort, load(piece.state), context, shared.scratch if task.is_scratch else shared.rows)
+        state = {name: tensor.to(device) for name, tensor in load(piece.state).items()}
+        new_state = task.trainer.train(cohort, state, context, rows)
+        if is_elsewhere:
+            copy(rows, out, piece.places)
+        return new_state
+
+    @cached_property
+    def _there(self) -> tuple[nn.Module, Samples]:
+        """Model and samples on the device. Asked for after the fork: CUDA's state cannot be inherited."""
+        return self.model.to(self.device), self.samples.to(self.device)
+
+
+def copy(rows: Rows, out: Rows, places: tuple[int, ...]) -> None:
+    """Write all of `rows`, from whatever device, into some places of `out`."""
+    for name, tensor in vars(rows).items():
+        target = getattr(out, name)
+        for place, row in zip(places, tensor):
+            target[place].copy_(row)
 
 
 def pack(state: State) -> bytes:
