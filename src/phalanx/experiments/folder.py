@@ -163,19 +163,6 @@ class RunFolder:
         return result
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether a process is running this run now. False where that cannot be told: without flock, or without the right to look."""
-    try:
-        with (folder / ".lock").open() as lock:
-            if fcntl:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def model_sha256(module: nn.Module) -> str:
     """The digest of a model's trainable parameters and float buffers."""
     return hashlib.sha256(torch.cat(flatten(module)).cpu().numpy().tobytes()).hexdigest()

@@ -30,3 +30,16 @@ def locked(folder: Path, what: str) -> IO[str]:
         why = "another process is running it" if taken else f"it cannot be locked: {error.strerror}"
         raise CheckpointError(f"The {what} {folder} cannot be used: {why}.") from None
     return lock
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the folder now. False where that cannot be told: without flock, or without the right to look."""
+    try:
+        with (folder / ".lock").open() as lock:
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
