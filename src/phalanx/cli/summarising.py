@@ -1,0 +1,116 @@
+"""A run as one JSON document: what `phalanx show --json` prints, and `phalanx show` draws."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from statistics import fmean
+from typing import Any
+
+from phalanx.cli.describing import toml
+from phalanx.core.component import Component, dump
+from phalanx.core.errors import CheckpointError
+from phalanx.experiments import RunRecord
+from phalanx.experiments.lock import is_locked
+from phalanx.metrics import survival
+
+SERIES = ("accuracy", "attack_success", "test_loss")
+Document = dict[str, Any]
+
+
+def run_document(record: RunRecord) -> Document:
+    """Everything about a run that a script may ask for. Rounds count from 0, as in events.jsonl.
+
+    kind ("run"), folder, experiment (its digest), state ("finished", "stopped", "going on", "not begun"), rounds_done, rounds;
+    config; version, versions, platform, device, parameters, data, clients;
+    final (the last evaluation), series {round: […], accuracy: […], attack_success: […], test_loss: […]};
+    attackers (who was malicious in any round), detection {tpr, fpr, precision: means over rounds}, rejected {reason: updates},
+    kept_model [{round, reason}], survival {last_attack, rounds, still_alive} or null, seconds {phase: total}.
+
+    Raises: CheckpointError if its events are damaged or another version's.
+    """
+    try:
+        return _document(record)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CheckpointError(
+            f"The events in {record.folder} cannot be understood; they are damaged, or Phalanx {record.version} wrote them otherwise."
+        ) from None
+
+
+def _document(record: RunRecord) -> Document:
+    rounds, manifest = record.rounds, record.manifest
+    return {
+        "kind": "run",
+        "folder": str(record.folder),
+        "experiment": record.experiment.digest(),
+        "state": state(record),
+        "rounds_done": len(rounds),
+        "rounds": record.experiment.run.rounds,
+        "config": record.experiment.to_table(),
+        "version": record.version,
+        **{name: manifest.get(name) for name in ("versions", "platform", "device", "parameters", "data")},
+        "clients": len(manifest.get("client_samples", ())) or None,
+        "final": dict(record.final),
+        "series": {
+            "round": [event["round"] for event in record.evaluations],
+            **{name: values for name in SERIES if any(values := [event.get(name) for event in record.evaluations])},
+        },
+        "attackers": sorted({int(client) for event in rounds for client in event["malicious"]}),
+        "detection": {name: _mean(event.get(name) for event in rounds) for name in ("tpr", "fpr", "precision")},
+        "rejected": dict(sum((_counts(event["rejected"]) for event in rounds), Counter[str]())),
+        "kept_model": [{"round": event["round"], "reason": event["kept_model"]} for event in rounds if event.get("kept_model")],
+        "survival": backdoor_survival(record),
+        "seconds": dict(sum((Counter(event.get("seconds", {})) for event in record.events), Counter[str]())),
+    }
+
+
+def state(record: RunRecord) -> str:
+    """Where a run stands; "stopped" is everything that is neither finished nor held by a process."""
+    if record.is_finished:
+        return "finished"
+    if is_locked(record.folder):
+        return "going on"
+    return "stopped" if record.rounds else "not begun"
+
+
+def backdoor_survival(record: RunRecord) -> Document | None:
+    """How many rounds attack success stayed at one half or more after the last attack; None if the schedule has not ended."""
+    attacked = [event["round"] for event in record.rounds if event["malicious"]]
+    success = {
+        event["round"]: event["attack_success"] for event in record.evaluations if event.get("attack_success") is not None
+    }
+    if not attacked or not success or max(success) <= attacked[-1]:
+        return None
+    last, adversary = attacked[-1], record.experiment.adversary
+    attackers = {client for event in record.rounds for client in event["malicious"]}
+    to_come = range(last + 1, record.experiment.run.rounds)
+    if any(adversary.when.is_active(round, number) for round in to_come for number in range(len(attackers))):
+        return None
+    lived = survival(success, last_attack=last)
+    return {"last_attack": last, "rounds": lived, "still_alive": last + lived == max(success)}
+
+
+def brief(component: Component, *, always: Set[str] = frozenset(), never: Set[str] = frozenset()) -> str:
+    """A component in a few words: its kind, and the plain fields that are not as by default, or asked for.
+
+    >>> from phalanx.aggregators import Krum
+    >>> brief(Krum(num_byzantine=2))
+    'krum (num_byzantine 2)'
+    """
+    table = dump(component)
+    plain = {name: value for name, value in table.items() if name != "kind" and not isinstance(value, dict | list)}
+    told = {name for name, value in plain.items() if value != _default(component, name) or name in always} - never
+    changed = [f"{name} {toml(value)}" for name, value in plain.items() if name in told]
+    return f"{component.kind} ({', '.join(changed)})" if changed else component.kind
+
+
+def _default(component: Component, name: str) -> Any:
+    field = type(component).__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return getattr(field.default, "default", field.default)
+
+
+def _counts(rejected: Mapping[str, Sequence[int]]) -> Counter[str]:
+    return Counter({reason: len(clients) for reason, clients in rejected.items()})
+
+
+def _mean(values: Any) -> float | None:
+    found = [value for value in values if value is not None]
+    return fmean(found) if found else None
