@@ -44,7 +44,7 @@ def copy(finished, tmp_path):
 
 @pytest.fixture(autouse=True)
 def _terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "160")
 
 
 def shown(folder, capsys):
@@ -127,7 +127,7 @@ def test_kept_rounds_and_a_backdoor_that_lives_on_are_told(tmp_path, capsys):
         (
             "events.jsonl",
             '{"event": "round", "round": 0}\n',
-            "cannot be understood; they are damaged, or Phalanx .* wrote them",
+            "cannot be understood; they are damaged, or written by another Phalanx",
         ),
         ("result.json", '{"experiment"', "result.json is damaged"),
         ("result.json", "{}", "is not this run's"),
@@ -153,7 +153,7 @@ def test_a_config_of_another_version_names_both(copy):
 
 
 def test_no_run_is_one_sentence(tmp_path):
-    with pytest.raises(CheckpointError, match="is not a run folder: it has no config.toml"):
+    with pytest.raises(CheckpointError, match=r"is not a run folder: it has no config\.toml"):
         show_folder(tmp_path, as_json=False)
 
 
@@ -188,7 +188,7 @@ def test_a_sweep_shows_its_leaderboard_and_what_failed(grid, capsys):
 
 def test_a_damaged_sweep_is_one_sentence(grid):
     (grid / "sweep.toml").write_text("[sweep]\nseeds = 3\n")
-    with pytest.raises(CheckpointError, match="damaged, or another version's: .*sweep.seeds must be a list") as error:
+    with pytest.raises(CheckpointError, match=r"damaged, or another version's: .*sweep\.seeds must be a list") as error:
         show_folder(grid, as_json=False)
     assert "\n" not in str(error.value)
 

@@ -70,7 +70,7 @@ def _cell(record: SweepRecord, cell: Cell) -> dict[str, Any]:
 
 
 def _board(board: Leaderboard) -> dict[str, Any]:
-    """metric, higher_is_better, row_axis, column_axis, rows, columns, scores [{row, column, mean, deviation, is_best, values}]."""
+    """metric, higher_is_better, row_axis, column_axis, rows, columns, scores [{row, column, mean, deviation, …}]."""
     scores = [
         {
             "row": row,
