@@ -127,7 +127,7 @@ def test_kept_rounds_and_a_backdoor_that_lives_on_are_told(tmp_path, capsys):
         (
             "events.jsonl",
             '{"event": "round", "round": 0}\n',
-            "cannot be understood; they are damaged, or written by another Phalanx",
+            "are damaged, or another version's",
         ),
         ("result.json", '{"experiment"', "result.json is damaged"),
         ("result.json", "{}", "is not this run's"),

@@ -31,7 +31,7 @@ def run_document(record: RunRecord) -> Document:
         return _document(record)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise CheckpointError(
-            f"The events in {record.folder} cannot be understood: they are damaged, or written by another Phalanx ({record.version})."
+            f"The events in {record.folder} are damaged, or another version's (Phalanx {record.version})."
         ) from None
 
 
