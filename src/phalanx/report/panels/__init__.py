@@ -1,0 +1,29 @@
+"""The page's own sections, one a file. Third parties add theirs the same way: see `phalanx.report.panel`."""
+
+from phalanx.report.panels.configuration import Configuration
+from phalanx.report.panels.curves import Curves
+from phalanx.report.panels.detection import Detection
+from phalanx.report.panels.failures import Failures
+from phalanx.report.panels.influence import Influence
+from phalanx.report.panels.norms import Norms
+from phalanx.report.panels.partition import Partition
+from phalanx.report.panels.rejections import Rejections
+from phalanx.report.panels.reproduction import Reproduction
+from phalanx.report.panels.results import Results
+from phalanx.report.panels.scores import Scores
+from phalanx.report.panels.times import Times
+
+__all__ = [
+    "Configuration",
+    "Curves",
+    "Detection",
+    "Failures",
+    "Influence",
+    "Norms",
+    "Partition",
+    "Rejections",
+    "Reproduction",
+    "Results",
+    "Scores",
+    "Times",
+]

@@ -1,0 +1,43 @@
+"""Attackers and honest clients that the rule gave no weight, over rounds."""
+
+from collections.abc import Sequence
+
+from phalanx.report.group import Subject
+from phalanx.report.lines import lines
+from phalanx.report.panel import Panel, Piece, Plot
+from phalanx.report.series import Band, over_rounds
+from phalanx.report.style import ATTACK, HONEST, MOST_LINES
+
+RATES = {"tpr": "attackers", "fpr": "honest clients"}
+
+
+class Detection(Panel):
+    """The true and the false positive rate."""
+
+    title = "Detection"
+    explains = (
+        "Which share of the attackers' updates the rule gave no weight (the more the better; the true positive rate), "
+        "and which share of the honest ones (the fewer the better; the false positive rate)."
+    )
+    place = 40
+
+    def show(self, subject: Subject) -> Sequence[Piece] | None:
+        """Both rates in one plot for one experiment, a plot each for several."""
+        groups = [group for group in subject.groups if over_rounds(group, "tpr") is not None][:MOST_LINES]
+        if not groups or len(subject.groups) > 2 * MOST_LINES:
+            return None
+        if len(groups) == 1:
+            bands = {name: band for rate, name in RATES.items() if (band := over_rounds(groups[0], rate)) is not None}
+            return [_plot("detection", bands, (ATTACK, HONEST), "Without weight")]
+        found = []
+        for rate, name in RATES.items():
+            bands = {group.label: band for group in groups if (band := over_rounds(group, rate)) is not None}
+            if bands:
+                found.append(_plot(f"detection-{rate}", bands, None, f"{name.capitalize()} without weight"))
+        return found
+
+
+def _plot(name: str, bands: dict[str, Band], colours: tuple[str, str] | None, title: str) -> Plot:
+    means = ", ".join(f"{label} {sum(band.mean) / len(band.mean) * 100:.1f} %" for label, band in bands.items())
+    figure = lines(bands) if colours is None else lines(bands, colours=colours)
+    return Plot(name, figure, alt=f"{title} over rounds. On average: {means}.", title=title)

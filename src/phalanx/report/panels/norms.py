@@ -1,0 +1,39 @@
+"""How long the attackers' updates are beside the honest ones."""
+
+from collections.abc import Sequence
+
+from phalanx.report.group import Subject
+from phalanx.report.lines import lines
+from phalanx.report.panel import Panel, Piece, Plot
+from phalanx.report.series import over_rounds
+from phalanx.report.style import ATTACK, HONEST
+
+MOST_PICTURES = 4
+
+
+class Norms(Panel):
+    """Median norms per round, for each experiment with attackers."""
+
+    title = "Norms"
+    explains = (
+        "The median Euclidean norm of the updates that reached the rule: attackers that hide in it are as long as the others."
+    )
+    place = 55
+
+    def show(self, subject: Subject) -> Sequence[Piece] | None:
+        """A plot an experiment, on a logarithmic scale; only for a few experiments."""
+        attacked = [group for group in subject.groups if over_rounds(group, "malicious_norm") is not None]
+        if not attacked or len(attacked) > MOST_PICTURES:
+            return None
+        found = []
+        for place, group in enumerate(attacked):
+            series = {"attackers": over_rounds(group, "malicious_norm"), "honest": over_rounds(group, "honest_norm")}
+            bands = {name: band for name, band in series.items() if band is not None and min(band.low) > 0}
+            if not bands:
+                continue
+            colours = [ATTACK if name == "attackers" else HONEST for name in bands]
+            ends = ", ".join(f"{name} {band.mean[-1]:.3g}" for name, band in bands.items())
+            name = "norms" if len(attacked) == 1 else f"norms-{place + 1}"
+            figure = lines(bands, share=False, log=True, colours=colours, ylabel="median norm")
+            found.append(Plot(name, figure, alt=f"Median norms over rounds. At the end: {ends}.", title=group.label))
+        return found or None
