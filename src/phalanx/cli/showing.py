@@ -8,15 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from phalanx.cli.spark import spark
-from phalanx.cli.summarising import Document, brief, run_document
+from phalanx.cli.summarising import SIZES, SPREAD, Document, brief, run_document
 from phalanx.cli.terminal import console
 from phalanx.config import Experiment
 from phalanx.experiments import RunRecord, is_sweep
 from phalanx.report.numbers import count, percent, seconds
 
 SPARK_WIDTH = 40
-SPREAD = frozenset({"alpha", "bias", "shards_per_client"})
-SIZES = frozenset({"num_clients", "min_samples"})
 STYLES = {"finished": "green", "going on": "cyan", "stopped": "yellow", "not begun": "yellow"}
 
 

@@ -13,6 +13,9 @@ from phalanx.experiments.lock import is_locked
 from phalanx.metrics import survival
 
 SERIES = ("accuracy", "attack_success", "test_loss")
+SPREAD = frozenset({"alpha", "bias", "shards_per_client"})
+"""Fields of a partition that say how unlike the clients are."""
+SIZES = frozenset({"num_clients", "min_samples"})
 Document = dict[str, Any]
 
 

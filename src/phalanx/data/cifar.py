@@ -11,7 +11,7 @@ import torch
 from phalanx.core.errors import DataError
 from phalanx.core.families import Dataset
 from phalanx.core.types import DataSplit, Samples
-from phalanx.data.files import Download, checksums, find
+from phalanx.data.files import Download, checksums, find, located
 
 _PIXELS = 3 * 32 * 32
 
@@ -29,6 +29,9 @@ class _Cifar(Dataset):
     _mean: ClassVar[tuple[float, float, float]]
     _std: ClassVar[tuple[float, float, float]]
     _archive: ClassVar[tuple[str, str]]
+
+    def place(self) -> Path | None:
+        return located(self._folder, (self._train[0], self._test))
 
     def load(self) -> DataSplit:
         name, checksum = self._archive

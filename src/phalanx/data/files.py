@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from phalanx.core.errors import DataError
 
@@ -27,15 +28,27 @@ class Download:
     members: tuple[str, ...] = ()
 
 
+@runtime_checkable
+class OnDisk(Protocol):
+    """A data set that lies in files of its own."""
+
+    def place(self) -> Path | None:
+        """The folder that holds all of them; None if there is none yet. Nothing is fetched."""
+
+
+def located(folder: str, files: tuple[str, ...]) -> Path | None:
+    """The directory called `folder` that holds all `files`, if there is one."""
+    return next((place for place in _places(folder) if all((place / file).is_file() for file in files)), None)
+
+
 def find(folder: str, files: tuple[str, ...], downloads: tuple[Download, ...]) -> Path:
     """The directory called `folder` that holds all `files`, after fetching `downloads` into the cache if there is none.
 
     Raises: DataError naming the files and where to put them.
     """
+    if place := located(folder, files):
+        return place
     places = _places(folder)
-    for place in places:
-        if all((place / file).is_file() for file in files):
-            return place
     cache = places[-1]
     try:
         for download in downloads:

@@ -13,7 +13,7 @@ from phalanx.core import rng
 from phalanx.core.errors import DataError
 from phalanx.core.families import Dataset
 from phalanx.core.types import DataSplit, Samples
-from phalanx.data.files import checksums, find, read_gzip
+from phalanx.data.files import checksums, find, located, read_gzip
 
 ACTIVITIES = ("WALKING", "WALKING_UPSTAIRS", "WALKING_DOWNSTAIRS", "SITTING", "STANDING", "LAYING")
 _FEATURES = 561
@@ -30,6 +30,9 @@ class HAR(Dataset):
     """
 
     normalize: bool = True
+
+    def place(self) -> Path | None:
+        return located("HAR", _FILES)
 
     def load(self) -> DataSplit:
         paths = _paths()
@@ -49,6 +52,9 @@ class HARPerSubject(Dataset):
     _: KW_ONLY
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: NonNegativeInt = 0
+
+    def place(self) -> Path | None:
+        return located("HAR", _FILES)
 
     def load(self) -> DataSplit:
         paths = _paths()

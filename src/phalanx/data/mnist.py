@@ -13,7 +13,7 @@ from torch.nn import functional
 from phalanx.core.errors import DataError
 from phalanx.core.families import Dataset
 from phalanx.core.types import DataSplit, Samples
-from phalanx.data.files import Download, checksums, find, read_gzip
+from phalanx.data.files import Download, checksums, find, located, read_gzip
 
 _FILES = (
     "train-images-idx3-ubyte.gz",
@@ -32,6 +32,9 @@ class _Idx(Dataset):
     _moments: ClassVar[tuple[float, float]]
     _md5: ClassVar[tuple[str, str, str, str]]
     _mirrors: ClassVar[tuple[str, ...]]
+
+    def place(self) -> Path | None:
+        return located(self._folder, _FILES)
 
     def load(self) -> DataSplit:
         downloads = tuple(Download(name, f"md5:{md5}", self._mirrors) for name, md5 in zip(_FILES, self._md5, strict=True))
@@ -96,6 +99,9 @@ class MNISTRGB(Dataset, kind="mnist_rgb"):
     """
 
     normalize: bool = True
+
+    def place(self) -> Path | None:
+        return MNIST().place()
 
     def load(self) -> DataSplit:
         split = MNIST(normalize=self.normalize).load()
