@@ -22,6 +22,7 @@ from phalanx.core.families import (
     Participation,
     Partitioner,
     ServerOptimizer,
+    Tracker,
     Trainer,
 )
 from phalanx.core.toml import outermost_first, override, read_toml
@@ -51,6 +52,12 @@ class Experiment(Component):
     aggregator: Aggregator = Field(default_factory=Mean)
     adversary: Adversary = Field(default_factory=Adversary)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    tracking: tuple[Tracker, ...] = ()
+
+    def __post_init__(self) -> None:
+        kinds = [tracker.kind for tracker in self.tracking]
+        if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
+            raise ConfigError(f"tracking names {twice[0]} twice; a run has one tracker of a kind.")
 
     @classmethod
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
@@ -89,8 +96,9 @@ class Experiment(Component):
     def digest(self) -> str:
         """A short name for everything that decides the result: the same experiment has the same digest.
 
-        What only decides how fast it comes (workers, devices, checkpoints) is left out.
+        What only decides how fast it comes (workers, devices, checkpoints) or who watches (tracking) is left out.
         """
         table = self.to_table()
+        del table["tracking"]
         table["run"] = {name: value for name, value in table["run"].items() if name in RunSettings.deciding}
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:10]

@@ -1,8 +1,9 @@
 """What a run says while it goes on: plain events that any sink can take."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 Value: TypeAlias = "float | int | str | bool | list[Value] | dict[str, Value] | None"
 
@@ -22,6 +23,11 @@ class Event:
         """The event as one flat JSON object."""
         return {"event": self.kind, "round": self.round, **self.values}
 
+    @classmethod
+    def from_dict(cls, event: Mapping[str, Any]) -> Self:
+        """The inverse of `as_dict`."""
+        return cls(event["event"], event["round"], {name: event[name] for name in event if name not in ("event", "round")})
+
 
 @runtime_checkable
 class Sink(Protocol):
@@ -29,3 +35,15 @@ class Sink(Protocol):
 
     def emit(self, event: Event) -> None:
         """Take one event. Called in order, from the run's own thread."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a tracker may know of a run: its name, its folder (None: all in memory), its config as a table, tags such as its
+    digest, and, if it goes on, the events that it has had already."""
+
+    name: str
+    folder: Path | None
+    config: Mapping[str, Any]
+    tags: Mapping[str, str]
+    events: Sequence[Event] = ()

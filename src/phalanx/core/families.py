@@ -3,6 +3,8 @@ each other. A new method subclasses one of these, in one file."""
 
 import dataclasses
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from phalanx.core.capabilities import Capability, require
 from phalanx.core.component import Component
 from phalanx.core.errors import PreconditionError
+from phalanx.core.events import RunFacts, Sink
 from phalanx.core.params import Layout
 from phalanx.core.types import (
     Aggregate,
@@ -212,7 +215,9 @@ class Stage(Component, ABC, family="stage"):
 
 
 class PreAggregator(Stage, ABC, family="pre_aggregator"):
-    """Rows in, rows out, before the rule sees them."""
+    """Rows in, rows out, before the rule sees them. `hides` is what a rule behind it cannot have any more."""
+
+    hides: ClassVar[frozenset[Capability]] = frozenset()
 
     def require(self, n: int) -> None:
         """Raise PreconditionError unless `n` rows are enough."""
@@ -223,7 +228,7 @@ class PreAggregator(Stage, ABC, family="pre_aggregator"):
 
     @abstractmethod
     def transform(self, updates: Updates, context: RoundContext) -> tuple[Updates, Tensor | None]:
-        """New updates and, if rows were mixed, the matrix `[n', n]` of who went into whom (None: row i stayed row i).
+        """New updates and, if rows were mixed or scaled, the matrix `[n', n]` of who went into whom (None: row i stayed row i).
 
         The input is not changed.
         """
@@ -340,3 +345,17 @@ class ServerOptimizer(Component, ABC, family="server_optimizer"):
     @abstractmethod
     def step(self, params: Tensor, update: Tensor, state: State) -> tuple[Tensor, State]:
         """New parameters `[d]`; `update` points downhill (it is a mean of w_i − w). Inputs are not modified."""
+
+
+class Tracker(Component, ABC, family="tracker"):
+    """Where a run can be watched beside its own folder: TensorBoard and the like. It decides no result."""
+
+    def check(self, folder: Path | None) -> None:
+        """Fail before any work where this tracker cannot follow a run in `folder` (None: in memory). Raises: ConfigError."""
+
+    @abstractmethod
+    def open(self, run: RunFacts) -> AbstractContextManager[Sink]:
+        """A sink for the run's events, open while it goes on. Of a run that goes on, each point is there once in the end.
+
+        What it raises while a run goes on switches it off, and never stops the run.
+        """

@@ -3,6 +3,7 @@
 config.toml      the complete experiment            events.jsonl     one JSON object an event
 manifest.json    versions, platform, data digests   checkpoint/      the newest two states
 result.json      written last                       model.safetensors  the final model
+tracking/        where trackers stand, if there are any
 """
 
 import hashlib

@@ -19,6 +19,7 @@ from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
 from phalanx.experiments.folder import RunFolder, model_sha256
 from phalanx.experiments.signals import Signalled, stop_signals
+from phalanx.experiments.watching import check_trackers, end, watched
 from phalanx.simulation import FederationState, Simulation
 
 
@@ -60,10 +61,12 @@ def run(
         used; Stopped after Ctrl-C or SIGTERM, with everything up to the last finished round saved.
     """
     experiment = _record_custom(experiment, model, data)
+    path = Path(out) if out is not None else None
+    check_trackers(experiment, path)
     federation, module = _prepare(experiment, model, data)
     simulation = Simulation(experiment, federation, module)  # refuses what cannot work, before anything is written
     with ExitStack() as stack:
-        folder = stack.enter_context(RunFolder(Path(out), experiment)) if out is not None else None
+        folder = stack.enter_context(RunFolder(path, experiment)) if path else None
         if folder and folder.is_finished:
             return _read_back(folder, module)
         stack.enter_context(simulation)
@@ -72,9 +75,12 @@ def run(
         state = simulation.initial_state()
         if folder:
             state = _restore(folder, simulation, state, history, sinks)
-        state = _drive(simulation, state, folder, listeners)
+        trackers = stack.enter_context(watched(experiment, folder))  # after the workers: forks must not inherit their threads
+        state = _drive(simulation, state, folder, [*listeners, *trackers])
         module = simulation.load(state).eval()
         summary = _summary(experiment, history.rows, module)
+        for tracker in trackers:
+            tracker.emit(end(state.round - 1, summary["final"]))
         if folder:
             folder.finish(module, summary)
         return RunResult(experiment, history.rows, module, summary, history.rounds_kept, folder.path if folder else None)

@@ -1,8 +1,8 @@
 """Where clients are trained: the devices that `[run]` names, if they are there.
 
-One device and one worker: all of a run is done there, in this process. Otherwise workers train, on the CPU or each on its GPU; the
-attack and the rule stay on the CPU, beside the rows, and the model is tested on the first device. What several GPUs gain has not
-been measured: the way there and back is tested with the CPU in their place.
+One device and one worker: all of a run is done there, in this process. Otherwise workers train, on the CPU or each on its GPU;
+the attack and the rule stay on the CPU, beside the rows, and the model is tested on the first device. What several GPUs gain
+has not been measured: the way there and back is tested with the CPU in their place.
 """
 
 import torch
