@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phalanx.aggregators import Flame, Krum
+from phalanx.aggregators import Flame, Krum, PaperNoise, ParameterStdNoise
 from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import ConfigError
 from phalanx.core.toml import override
@@ -122,6 +122,29 @@ def test_a_section_that_the_file_leaves_out_is_overridden_from_its_default(empty
         Experiment.load(empty, {"aggregator.num_byzantine": 1})
     with pytest.raises(ConfigError, match="agregator: unknown field; did you mean 'aggregator'"):
         Experiment.load(empty, {"agregator.kind": "krum"})
+
+
+def test_a_table_inside_of_a_section_is_overridden_from_its_default_too(empty):
+    flame = {"aggregator.kind": "flame", "aggregator.noise.level": 0.5}
+    assert Experiment.load(empty, flame).aggregator == Flame(noise=PaperNoise(level=0.5))
+    other = {"aggregator.kind": "flame", "aggregator.noise.kind": "parameter_std"}
+    assert Experiment.load(empty, other).aggregator == Flame(noise=ParameterStdNoise())
+    assert Experiment.load(empty, {**other, "aggregator.noise.level": 0.5}).aggregator == Flame(noise=ParameterStdNoise(0.5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"aggregator.noise.level": 0.5}, "aggregator.noise: unknown field"),  # the default rule has no noise
+        ({"adversary.who.count": 2}, "adversary.who: kind is missing"),
+        ({"training.lr.x": 2}, "training.lr.x cannot be set: lr is a value"),
+        ({"aggregator.kind": "flam", "aggregator.noise.level": 0.5}, "kind = 'flam' is unknown; did you mean 'flame'"),
+        ({"aggregator.kind": ["flame"], "aggregator.noise.level": 0.5}, "kind = "),
+    ],
+)
+def test_a_table_without_a_default_is_not_made_up(empty, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Experiment.load(empty, settings)
 
 
 def test_a_section_of_the_file_is_not_filled_up_from_the_default(tmp_path):

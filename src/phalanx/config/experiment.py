@@ -13,7 +13,7 @@ from pydantic import Field
 from phalanx.aggregators import Mean
 from phalanx.attacks import Adversary
 from phalanx.config.settings import EvaluationSettings, RunSettings
-from phalanx.core.component import Component
+from phalanx.core.component import Component, members
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import (
     Aggregator,
@@ -77,15 +77,14 @@ class Experiment(Component):
     def overridden(cls, table: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of a config's table with dotted paths set in it, in any order.
 
-        A section that the table leaves out is overridden from its default: `training.lr` alone changes the default trainer.
+        A table that is left out is overridden from its default, also inside of others: `training.lr` alone changes the default
+        trainer, `aggregator.noise.level` the default noise of the rule that the config names.
 
         Raises: ConfigError if a path does not lead to a setting.
         """
-        changed, defaults = deepcopy(dict(table)), cls().to_table()
+        changed = deepcopy(dict(table))
         for dotted, value in outermost_first(overrides):
-            section, dot, _ = dotted.partition(".")
-            if dot and section in defaults:
-                changed.setdefault(section, defaults[section])
+            _fill(cls, changed, dotted.split(".")[:-1])
             override(changed, dotted, value)
         return changed
 
@@ -102,3 +101,21 @@ class Experiment(Component):
         del table["tracking"]
         table["run"] = {name: value for name, value in table["run"].items() if name in RunSettings.deciding}
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _fill(component: type[Component], table: dict[str, Any], path: list[str]) -> None:
+    """Put defaults where a table on the path is missing. It ends where there is no default, or what is there is wrong."""
+    for name in path:
+        field = component.__pydantic_fields__.get(name)  # type: ignore[attr-defined]
+        default = None if field is None else field.get_default(call_default_factory=True)
+        if not isinstance(default, Component):
+            return
+        inner = table.setdefault(name, default.to_table())
+        if not isinstance(inner, dict):
+            return
+        table, component = inner, type(default)
+        if component._base is not None and table.get("kind") != component.kind:
+            chosen = members(component._base).get(str(table.get("kind")))
+            if chosen is None:
+                return
+            component = chosen
