@@ -141,17 +141,29 @@ def test_list_names_every_family_and_its_members():
         assert name in done.stdout
 
 
-def test_list_of_a_family_shows_fields_defaults_and_papers():
-    done = phalanx("list", "aggregator")
-    assert done.returncode == 0, done.stderr
-    assert "num_byzantine: " in done.stdout
-    assert "USENIX Security 2022" in done.stdout
-
-
-def test_list_of_an_unknown_family_names_the_nearest():
-    done = phalanx("list", "agregator")
+def test_run_of_a_sweep_names_the_right_command(config):
+    config.write_text(f"{CONFIG}\n[sweep]\nseeds = [1, 2]\n")
+    done = phalanx("run", str(config))
     assert done.returncode == 2
-    assert "did you mean 'aggregator'?" in done.stderr
+    assert done.stderr.strip() == f"phalanx: {config} is a sweep; run it with: phalanx sweep {config}"
+
+
+def test_json_is_all_of_stdout_and_progress_goes_to_stderr(config, tmp_path):
+    done = phalanx("run", str(config), "--json", "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["folder"] == str(tmp_path / "run")
+    assert "round 5/5  accuracy" in done.stderr
+
+
+def test_output_in_a_pipe_is_plain_and_cuts_no_path(config, tmp_path):
+    folder = tmp_path / ("a-very-long-name-" * 8) / "run"
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
+    for command in (["run", str(config), "--out", str(folder)], ["show", str(folder)]):
+        code = [sys.executable, "-c", "from phalanx.cli.main import main; main()", *command]
+        done = subprocess.run(code, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        assert str(folder) in done.stdout
+        assert "\x1b" not in done.stdout
 
 
 @pytest.mark.parametrize(
