@@ -73,4 +73,4 @@ def legend(classes: int) -> Text:
 
 
 def _style(place: int) -> str:
-    return f"black on {COLOURS[place % len(COLOURS)]}"
+    return f"#000000 on {COLOURS[place % len(COLOURS)]}"

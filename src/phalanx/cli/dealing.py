@@ -135,7 +135,7 @@ def _folder(dataset: Dataset) -> str | None:
 
 def _show(shown: Console, experiment: Experiment, split: DataSplit, federation: Federation, counts: Tensor) -> None:
     shape = " x ".join(map(str, federation.input_shape))
-    sizes = f"{len(split.train):,} training and {len(split.test):,} test samples of {shape}, {federation.num_classes} classes"
+    sizes = f"{len(split.train):,} training, {len(split.test):,} test samples, {shape}, {federation.num_classes} classes"
     shown.print(Text.assemble((split.name, "bold"), f"  {sizes}"))
     if folder := _folder(experiment.data):
         shown.print(Text(f"in {folder}", style="dim"), soft_wrap=True)
@@ -147,6 +147,7 @@ def _show(shown: Console, experiment: Experiment, split: DataSplit, federation: 
     shown.print(bars(counts, width=min(shown.width, 100)))
     if clients > MOST_ROWS:
         shown.print(Text(f"Shown are {MOST_ROWS} of {clients:,} clients, evenly spaced.", style="dim"))
+    shown.print()
     shown.print(legend(federation.num_classes))
     shown.print()
     shown.print(_summary(counts))

@@ -62,7 +62,7 @@ def what_it_was(experiment: Experiment, run: Document) -> list[tuple[str, str]]:
         ("model", f"{brief(experiment.model)}{parameters}, trained by {brief(experiment.training)}"),
         ("rule", brief(experiment.aggregator)),
         ("adversary", f"{who}{' + '.join(map(brief, attacks))}" if who else "nobody"),
-        ("rounds, seed", f"{run['rounds']:,}, {experiment.run.seed}"),
+        ("length", f"{count(run['rounds'], 'round')}, seed {experiment.run.seed}"),
     ]
 
 

@@ -14,6 +14,7 @@ class SGD(LocalTrainer):
     """`g += weight_decay w; v = momentum v + g; w -= lr v`, with `v = g` in a client's first step of a round.
 
     As torch.optim.SGD does it (dampening 0, no Nesterov), written by hand. Momentum starts afresh every round.
+    Many local steps on unlike data drift apart, and their mean fits nobody: take fewer, or the hook FedProx.
 
     Reference: McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017
     (arXiv 1602.05629), Algorithm 1, ClientUpdate.

@@ -19,9 +19,9 @@ class Backdoor(DataAttack):
     Give exactly one of `share` (a fixed share of each attacker's samples, drawn once, poisoned whenever they come up) and
     `per_batch` (the first k images of every batch, a shorter batch wholly: FLIP's setting). Images that already are of the
     target class are stamped like the others. Success is the rate of the target among stamped test images of other classes.
+    Without a boosted update (ModelReplacement) an honest majority that keeps training averages a short attack away.
 
     Reference: Bagdasaryan et al., How To Backdoor Federated Learning, AISTATS 2020 (arXiv 1807.00459).
-    Without a boosted update (ModelReplacement) an honest majority that keeps training averages a short attack away.
 
     >>> from phalanx.attacks.data.patch import Patch
     >>> attack = Backdoor(Patch(1), target=7, per_batch=1)

@@ -14,8 +14,10 @@ from phalanx.core.families import Trigger
 class Patch(Trigger):
     """A solid rectangle, `images[..., row : row + height, column : column + width] = value`, in all channels.
 
+    Conspicuous, and easy to learn: for a mark that no single client knows whole see Distributed.
+
     Reference: Gu et al., BadNets: Identifying Vulnerabilities in the Machine Learning Model Supply Chain, 2017
-    (arXiv 1708.06733). Conspicuous, and easy to learn: for a mark that no single client knows whole see Distributed.
+    (arXiv 1708.06733).
 
     >>> import torch
     >>> Patch(2, column=1).stamp(torch.zeros(1, 1, 3, 3))[0, 0]

@@ -20,7 +20,8 @@ class MinMax(Colluding):
 
     The deviation p is `−mean / |mean|` ("unit"), `−sign(mean)` ("sign") or `−std` ("std"). Knows nothing of the rule, and
     stays within what a rule that compares distances can tell. With one known row, or identical ones, γ is 0: it needs two
-    different rows to hide between. O(h² d) time for the honest distances, O(h d) for the rest, in column blocks.
+    different rows to hide between. Untargeted: it shows in the accuracy only. O(h² d) time for the honest distances, O(h d)
+    for the rest, in column blocks.
 
     Reference: Shejwalkar and Houmansadr, Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
     Federated Learning, NDSS 2021.

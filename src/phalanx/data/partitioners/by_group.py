@@ -8,7 +8,9 @@ from phalanx.core.families import Partitioner
 
 
 class ByGroup(Partitioner):
-    """One client for each group of the data set, in the groups' order; all of a group's samples are its own. Time O(N log N).
+    """One client for each group of the data set, in the groups' order; all of a group's samples are its own.
+
+    As real as a split can be, but the number of clients and how unlike they are cannot be chosen. Time O(N log N).
 
     >>> ByGroup().split(torch.zeros(3), torch.tensor([5, 2, 5]), torch.Generator())
     [tensor([1]), tensor([0, 2])]

@@ -16,7 +16,8 @@ class ClientDirichlet(Partitioner):
     """For every client i, draw `q_i ~ Dir(alpha · C · prior)` over the classes and fill it from them, all to the same size.
 
     `prior` are the class frequencies. Sizes differ by at most one; every sample is dealt exactly once, so the last clients
-    served take what is left of exhausted classes (the order is random). Time O(N + n C).
+    served take what is left of exhausted classes (the order is random). Real clients differ in size, too: for that take
+    Dirichlet. Time O(N + n C).
 
     Reference: Hsu et al., Measuring the Effects of Non-Identical Data Distribution for Federated Visual Classification, 2019
     (arXiv 1909.06335).

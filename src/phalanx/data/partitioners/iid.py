@@ -13,7 +13,8 @@ from phalanx.data.partitioners.search import enough
 class IID(Partitioner):
     """Shuffle all samples and cut them into `num_clients` parts whose sizes differ by at most one.
 
-    Every sample is dealt exactly once. Time O(N).
+    Every sample is dealt exactly once. Kinder than any real federation: a defence that holds here may fail where clients are
+    unlike, so judge none by it alone. Time O(N).
 
     >>> [len(part) for part in IID(num_clients=3).split(torch.zeros(8), None, torch.Generator())]
     [3, 3, 2]

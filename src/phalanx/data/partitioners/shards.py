@@ -14,7 +14,8 @@ class Shards(Partitioner):
     """Sort by label, cut into `num_clients · shards_per_client` shards, deal each client that many at random.
 
     Most clients see at most `shards_per_client` classes, or one more for each shard that crosses a border. Shards differ in
-    size by at most one, and every sample is dealt exactly once. Time O(N log N).
+    size by at most one, and every sample is dealt exactly once. An extreme with no degrees but the number of shards: where
+    heterogeneity is to be swept, take Dirichlet. Time O(N log N).
 
     Reference: McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017
     (arXiv 1602.05629), section 3.
