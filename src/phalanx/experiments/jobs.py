@@ -32,13 +32,14 @@ SECONDS_BETWEEN = 0.2
 @dataclass
 class _Job:
     process: BaseProcess
-    core: int | None
+    place: int
     cell: int | None = None
 
 
 class Jobs:
     """`count` processes that run the cells, given as `(cell, folder)`. Use it as a context manager.
 
+    Each has a core, and of several `[run] devices` one, in turns; how a cell's training is spread does not decide its result.
     One that dies takes only its cell with it: another takes its place. All end with this process.
 
     Raises: ConfigError without `fork`; WorkerError if a process cannot be started.
@@ -49,13 +50,12 @@ class Jobs:
             raise ConfigError("A sweep needs an operating system with fork; run its cells one by one with: phalanx run.")
         self._cells, self._request = cells, request
         self._jobs: dict[Connection, _Job] = {}
-        places: list[int | None] = list(cores()) or [None]
-        self._places = [places[number % len(places)] for number in range(count)]
+        self._count = count
 
     def __enter__(self) -> Self:
         try:
-            for core in self._places:
-                self._fork(core)
+            for place in range(self._count):
+                self._fork(place)
         except BaseException:
             self._end()
             raise
@@ -103,24 +103,24 @@ class Jobs:
             if job.cell is not None and job.process.pid is not None and job.process.is_alive():
                 os.kill(job.process.pid, signal.SIGTERM)
 
-    def _fork(self, core: int | None) -> None:
+    def _fork(self, place: int) -> None:
         fork = multiprocessing.get_context("fork")
         ours, theirs = fork.Pipe()
         # A child closes the ends that are the parent's: as long as one is open, the parent's death ends no pipe.
-        process = fork.Process(target=self._serve, args=(theirs, [*self._jobs, ours], core), daemon=False)
+        process = fork.Process(target=self._serve, args=(theirs, [*self._jobs, ours], place), daemon=False)
         try:
             process.start()
         except OSError as error:
             raise WorkerError(f"A process for the sweep cannot be started: {error.strerror}. Lower --jobs.") from None
         theirs.close()
-        self._jobs[ours] = _Job(process, core)
+        self._jobs[ours] = _Job(process, place)
 
     def _bury(self, connection: Connection) -> Event:
         """Put another in the place of a process that died; what its cell failed with."""
         job = self._jobs.pop(connection)
         connection.close()
         how = cause_of_death(job.process)
-        self._fork(job.core)
+        self._fork(job.place)
         reason = f"Its process died ({how}); was it killed, or the machine out of memory? The same sweep tries it again."
         return Event("failed", 0, {"reason": reason})
 
@@ -134,18 +134,19 @@ class Jobs:
             job.process.close()
         self._jobs = {}
 
-    def _serve(self, connection: Connection, foreign: list[Connection], core: int | None) -> None:
+    def _serve(self, connection: Connection, foreign: list[Connection], place: int) -> None:
         """A process' life: read a cell's number, run it, say how it ended; until the pipe ends."""
         die_with_parent()
         for end in foreign:
             end.close()
         torch.set_num_threads(1)
-        pin(core)
+        available = cores()
+        pin(available[place % len(available)] if available else None)
         try:
             while True:
                 cell, folder = self._cells[connection.recv()]
                 teller = _Teller(connection, self._request)
-                connection.send(_outcome(cell, folder, teller))
+                connection.send(_outcome(cell, folder, place, teller))
         except (EOFError, OSError):
             return
 
@@ -173,11 +174,12 @@ class _Teller:
             signal.raise_signal(signal.SIGTERM)
 
 
-def _outcome(cell: Cell, folder: Path, teller: _Teller) -> Event:
-    rounds = cell.experiment.run.rounds
-    experiment = replace(cell.experiment, run=replace(cell.experiment.run, workers=1))
+def _outcome(cell: Cell, folder: Path, place: int, teller: _Teller) -> Event:
+    settings = cell.experiment.run
+    device = settings.devices[place % len(settings.devices)]
+    experiment = replace(cell.experiment, run=replace(settings, workers=1, devices=(device,)))
     try:
-        return Event("finished", rounds, run(experiment, out=folder, sinks=[teller]).summary["final"])
+        return Event("finished", settings.rounds, run(experiment, out=folder, sinks=[teller]).summary["final"])
     except Stopped:
         return Event("stopped", 0, {})
     except PhalanxError as error:

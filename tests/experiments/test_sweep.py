@@ -1,0 +1,172 @@
+import tomllib
+
+import pytest
+import tomli_w
+
+from phalanx.aggregators import Krum, Mean, TrimmedMean
+from phalanx.config import Experiment
+from phalanx.core.errors import ConfigError
+from phalanx.experiments import Sweep
+
+BASE = {"data": {"kind": "synthetic"}, "run": {"rounds": 3}}
+FILE = """
+[run]
+rounds = 3
+[aggregator]
+kind = "krum"
+num_byzantine = 2
+[sweep]
+seeds = [4, 5]
+[sweep.cross]
+training.lr = [0.1, 0.3]
+[sweep.attack]
+none = {}
+flip = { adversary.who = { kind = "first_clients", count = 1 }, adversary.update.kind = "sign_flip" }
+[sweep.rule]
+"the base's" = {}
+mean = { aggregator.kind = "mean" }
+"""
+
+
+def sweep(**crossed) -> Sweep:
+    return Sweep.from_tables(BASE, crossed)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "some.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_cells_are_the_product_of_all_axes_in_the_order_of_the_file_with_seeds_innermost(file):
+    found = Sweep.load(file)
+    assert [axis.name for axis in found.axes] == ["training.lr", "attack", "rule"]
+    assert len(found.cells) == 2 * 2 * 2 * 2
+    assert [cell.name for cell in found.cells[:3]] == [
+        "training.lr 0.1, attack none, rule the base's, seed 4",
+        "training.lr 0.1, attack none, rule the base's, seed 5",
+        "training.lr 0.1, attack none, rule mean, seed 4",
+    ]
+    last = found.cells[-1].experiment
+    assert (last.training.lr, last.aggregator, last.run.seed, last.run.rounds) == (0.3, Mean(), 5, 3)
+    assert last.adversary.update.kind == "sign_flip"
+    assert found.cells[0].experiment.adversary.who is None
+
+
+def test_a_new_kind_drops_the_fields_of_the_old_one_and_the_same_kind_keeps_them():
+    base = BASE | {"aggregator": {"kind": "krum", "num_byzantine": 2}}
+    found = Sweep.from_tables(
+        base, {"rule": {"a": {}, "b": {"aggregator.kind": "mean"}, "c": {"aggregator": {"num_byzantine": 1}}}}
+    )
+    assert [cell.experiment.aggregator for cell in found.cells] == [Krum(2), Mean(), Krum(1)]
+
+
+def test_values_that_are_tables_replace_a_section_as_a_whole():
+    found = sweep(cross={"aggregator": [{"kind": "mean"}, {"kind": "trimmed_mean", "num_byzantine": 1}]})
+    assert [cell.experiment.aggregator for cell in found.cells] == [Mean(), TrimmedMean(1)]
+    assert [cell.place["aggregator"] for cell in found.cells] == ["mean", "trimmed_mean num_byzantine=1"]
+
+
+def test_without_seeds_the_seed_of_the_base_is_the_only_one():
+    found = Sweep.from_tables({"run": {"seed": 7}}, {"cross": {"training": {"lr": [0.1, 0.2]}}})
+    assert [cell.seed for cell in found.cells] == [7, 7]
+
+
+def test_a_base_that_needs_its_variants_is_no_mistake():
+    base = {"adversary": {"who": {"kind": "first_clients", "count": 1}}}
+    found = Sweep.from_tables(base, {"attack": {"flip": {"adversary.update.kind": "sign_flip"}}})
+    assert found.cells[0].experiment.adversary.update is not None
+
+
+def test_overrides_change_the_base_and_what_is_crossed(file):
+    found = Sweep.load(file, {"run.rounds": 9, "sweep.seeds": [1], "sweep.cross.training.lr": [0.5]})
+    assert {cell.experiment.run.rounds for cell in found.cells} == {9}
+    assert [cell.seed for cell in found.cells] == [1, 1, 1, 1]
+    assert {cell.experiment.training.lr for cell in found.cells} == {0.5}
+
+
+@pytest.mark.parametrize(
+    "base, crossed",
+    [
+        (BASE, {"seeds": [2, 1], "cross": {"training.lr": [0.1, 0.2], "aggregator": [{"kind": "mean"}]}, "x": {"a": {}}}),
+        (  # a table of the base's own kind replaces it; laid over it, the base's fields would stay
+            {"training": {"kind": "sgd", "lr": 0.5, "steps": 3}},
+            {"cross": {"training": [{"kind": "sgd", "lr": 0.1, "epochs": 1}, {"kind": "sgd", "lr": 0.2, "epochs": 1}]}},
+        ),
+        ({}, {"x": {"a": {"aggregator": {"kind": "krum", "num_byzantine": 1}}, "b": {}}, "cross": {"run": {"rounds": [1, 2]}}}),
+    ],
+)
+def test_what_is_written_down_makes_the_same_cells_again(base, crossed):
+    found = Sweep.from_tables(base, crossed)
+    table = tomllib.loads(tomli_w.dumps(found.to_tables()))
+    again = Sweep.from_tables(table, table.pop("sweep"))
+    assert [(cell.place, cell.experiment) for cell in again.cells] == [(cell.place, cell.experiment) for cell in found.cells]
+    assert [cell.folder_name for cell in again.cells] == [cell.folder_name for cell in found.cells]
+
+
+def test_folder_names_are_readable_and_hold_the_experiment_s_digest():
+    (cell,) = sweep(rule={"Trimmed mean (1)": {"aggregator": {"kind": "trimmed_mean", "num_byzantine": 1}}}).cells
+    assert cell.folder_name == f"trimmed-mean-1-0-{cell.experiment.digest()}"
+
+
+@pytest.mark.parametrize(
+    "crossed, message",
+    [
+        ({"seeds": []}, "sweep.seeds must be a list of different integers >= 0; got []."),
+        ({"seeds": [1, 1]}, "sweep.seeds must be a list of different integers >= 0; got [1, 1]."),
+        ({"seeds": [True]}, "sweep.seeds must be a list of different integers"),
+        ({"seds": [1, 2]}, "sweep.seds must be a table of variants; got [1, 2]; did you mean 'seeds'?"),
+        ({"rule": {}}, "sweep.rule must be a table of variants; got {}"),
+        ({"rule": {"mean": "mean"}}, "sweep.rule.mean must be a table of settings such as"),
+        ({"cross": {"training": {"lr": 0.1}}}, "sweep.cross.training.lr must be a list of values; got 0.1."),
+        ({"cross": {"training.lr": [0.1, 0.1]}}, "sweep.cross.training.lr holds a value twice: [0.1, 0.1]."),
+        ({"cross": {"run.seed": [1, 2]}}, "run.seed is no axis; write sweep.seeds"),
+        ({"rule": {"a": {"run": {"seed": 1}}}}, "run.seed is no axis; write sweep.seeds"),
+        ({"training.lr": {"a": {}}, "cross": {"training.lr": [0.1]}}, "two axes are called 'training.lr'."),
+    ],
+)
+def test_a_wrong_sweep_table_is_one_sentence(crossed, message):
+    with pytest.raises(ConfigError) as error:
+        sweep(**crossed)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"aggregator.kind": "krun"}, "'krum'"),
+        (
+            {"aggregator": {"kind": "krum", "num_byzantin": 1}},
+            "aggregator.num_byzantin: unknown field; did you mean 'num_byzantine'?",
+        ),
+        ({"agregator.kind": "krum"}, "agregator: unknown field; did you mean 'aggregator'?"),
+        ({"training.lr": -1.0}, "training.lr: "),
+    ],
+)
+def test_a_mistake_in_a_variant_names_the_file_the_cell_the_path_and_the_nearest_name(settings, message):
+    found = Sweep.from_tables(BASE, {"rule": {"fine": {}, "wrong": settings}}, source="my.toml")
+    with pytest.raises(ConfigError) as error:
+        _ = found.cells
+    assert str(error.value).startswith("my.toml: cell (rule wrong): ")
+    assert message in str(error.value)
+
+
+def test_two_cells_that_are_the_same_experiment_are_named():
+    found = sweep(rule={"a": {"aggregator.kind": "mean"}, "b": {}})
+    with pytest.raises(ConfigError, match=r"the cells \(rule a, seed 0\) and \(rule b, seed 0\) are the same experiment\."):
+        _ = found.cells
+
+
+def test_a_file_without_a_sweep_says_what_to_do_with_it_and_a_sweep_is_no_experiment(file, tmp_path):
+    (tmp_path / "single.toml").write_text("[run]\nrounds = 3\n")
+    with pytest.raises(ConfigError, match=r"single.toml: there is no \[sweep\]; run a single experiment with: phalanx run\."):
+        Sweep.load(tmp_path / "single.toml")
+    with pytest.raises(ConfigError, match=r"is a sweep; run it with: phalanx sweep"):
+        Experiment.load(file)
+
+
+def test_a_path_that_leads_nowhere_is_a_mistake_of_its_cell():
+    found = sweep(rule={"a": {"run.rounds.deep": 1}})
+    with pytest.raises(ConfigError, match=r"cell \(rule a\): .*run\.rounds"):
+        _ = found.cells
