@@ -10,7 +10,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from phalanx.aggregators import ClipNorm, Mean, Median, MultiKrum, NearestNeighborMixing, TrimmedMean
+from phalanx.aggregators import (
+    ARC,
+    CAF,
+    MDA,
+    SMEA,
+    CenteredClipping,
+    ClipNorm,
+    GeometricMedian,
+    MeaMed,
+    Mean,
+    Median,
+    MoNNA,
+    MultiKrum,
+    NearestNeighborMixing,
+    TrimmedMean,
+)
 from phalanx.core.types import RoundContext, Updates
 
 
@@ -58,3 +73,40 @@ def test_multi_krum_is_byzfls_where_attackers_are_far(byzfl: ModuleType, case: t
     rows, f = case
     rows[:f] += 100
     same(MultiKrum(num_byzantine=f)(rows), byzfl.MultiKrum(f)(rows))
+
+
+def test_meamed_and_centered_clipping_are_byzfls(byzfl: ModuleType, case: tuple[Tensor, int]) -> None:
+    rows, f = case
+    same(MeaMed(num_byzantine=f)(rows), byzfl.Meamed(f)(rows))
+    for steps in (1, 4):
+        same(CenteredClipping(max_norm=1.5, num_iterations=steps)(rows), byzfl.CenteredClipping(L=steps, tau=1.5)(rows))
+
+
+def test_the_geometric_median_is_byzfls_if_that_takes_enough_steps(byzfl: ModuleType, case: tuple[Tensor, int]) -> None:
+    rows, _ = case
+    same(GeometricMedian()(rows), byzfl.GeometricMedian(nu=1e-9, T=2000)(rows))
+
+
+def test_the_rules_that_choose_a_subset_are_byzfls(byzfl: ModuleType, case: tuple[Tensor, int]) -> None:
+    rows, f = case
+    rows[:f] += 100  # so far that no two subsets are as tight
+    same(SMEA(num_byzantine=f)(rows), byzfl.SMEA(f)(rows))
+    same(MoNNA(num_byzantine=f, trusted_client=len(rows) - 1)(rows), byzfl.MoNNA(f, idx=len(rows) - 1)(rows))
+    same(MDA(num_byzantine=f)(rows), byzfl.MDA(f)(rows))
+
+
+def test_arc_is_byzfls(byzfl: ModuleType, case: tuple[Tensor, int]) -> None:
+    rows, f = case
+    rows[:f] *= 4
+    clipped, _ = ARC(num_byzantine=f).transform(Updates.of(rows), RoundContext.for_matrix(rows))
+    same(clipped.matrix, byzfl.ARC(f)(rows.clone()))
+
+
+def test_byzfls_caf_gives_another_answer_every_time_where_the_paper_takes_the_eigenvector(
+    byzfl: ModuleType, case: tuple[Tensor, int]
+) -> None:
+    rows, f = case
+    if f == 0:
+        pytest.skip("without attackers there is no eigenvector to find")
+    assert not torch.equal(byzfl.CAF(f)(rows), byzfl.CAF(f)(rows))  # one power step from a random start
+    assert torch.equal(CAF(num_byzantine=f)(rows), CAF(num_byzantine=f)(rows))

@@ -20,7 +20,7 @@ def test_no_rule_is_without_an_example() -> None:
     assert ours == {example.rule.kind for example in AGGREGATORS}
 
 
-rows = st.tuples(st.integers(7, 12), st.integers(1, 4)).flatmap(
+rows = st.tuples(st.integers(11, 14), st.integers(1, 4)).flatmap(
     lambda shape: st.lists(
         st.lists(st.integers(-4, 4), min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0]
     )

@@ -6,7 +6,7 @@ import torch
 from phalanx.core.errors import PreconditionError
 from phalanx.testing import AGGREGATORS, FAULTS, AggregatorExample, faulty_rows
 
-HONEST = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
+HONEST = torch.randn(11, 6, generator=torch.Generator().manual_seed(0))
 
 
 def test_every_fault_makes_a_row_of_the_honest_shape_and_comes_in_turn() -> None:

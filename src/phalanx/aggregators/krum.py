@@ -3,8 +3,8 @@
 from pydantic import NonNegativeInt
 from torch import Tensor
 
+from phalanx.aggregators.preconditions import require_krum
 from phalanx.aggregators.selection import smallest
-from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -31,14 +31,6 @@ class Krum(Aggregator):
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         winner = smallest(krum_scores(updates.squared_distances, self.num_byzantine), 1, updates).double()
         return Aggregate(updates.weighted_sum(winner), influence=winner), state
-
-
-def require_krum(who: str, n: int, f: int) -> None:
-    """Raise PreconditionError unless n >= 2f + 3."""
-    if n < 2 * f + 3:
-        raise PreconditionError(
-            f"{who} needs n >= 2f + 3 updates; got n={n}, f={f}. Lower num_byzantine or sample more clients."
-        )
 
 
 def krum_scores(squared_distances: Tensor, f: int) -> Tensor:

@@ -3,8 +3,8 @@
 from pydantic import NonNegativeInt
 from torch import Tensor
 
+from phalanx.aggregators.preconditions import require_majority
 from phalanx.core import linalg
-from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -27,10 +27,7 @@ class Median(Aggregator):
     num_byzantine: NonNegativeInt = 0
 
     def require(self, n: int) -> None:
-        if n <= 2 * self.num_byzantine:
-            raise PreconditionError(
-                f"Median needs n > 2f updates; got n={n}, f={self.num_byzantine}. Lower num_byzantine or sample more clients."
-            )
+        require_majority("Median", n, self.num_byzantine)
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         return Aggregate(linalg.reduce_sorted_columns(updates.matrix, middle)), state

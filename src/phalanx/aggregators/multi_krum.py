@@ -2,7 +2,8 @@
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from phalanx.aggregators.krum import krum_scores, require_krum
+from phalanx.aggregators.krum import krum_scores
+from phalanx.aggregators.preconditions import require_krum
 from phalanx.aggregators.selection import smallest
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator

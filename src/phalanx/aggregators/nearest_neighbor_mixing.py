@@ -3,8 +3,8 @@
 from pydantic import NonNegativeInt
 from torch import Tensor
 
+from phalanx.aggregators.preconditions import require_majority
 from phalanx.aggregators.selection import smallest
-from phalanx.core.errors import PreconditionError
 from phalanx.core.families import PreAggregator
 from phalanx.core.types import RoundContext, Updates
 
@@ -30,11 +30,7 @@ class NearestNeighborMixing(PreAggregator):
     num_byzantine: NonNegativeInt
 
     def require(self, n: int) -> None:
-        if n <= 2 * self.num_byzantine:
-            raise PreconditionError(
-                f"NearestNeighborMixing needs n > 2f updates; got n={n}, f={self.num_byzantine}. "
-                "Lower num_byzantine or sample more clients."
-            )
+        require_majority("NearestNeighborMixing", n, self.num_byzantine)
 
     def transform(self, updates: Updates, context: RoundContext) -> tuple[Updates, Tensor | None]:
         count = len(updates) - self.num_byzantine

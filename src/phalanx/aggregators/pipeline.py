@@ -33,6 +33,9 @@ class Pipeline(Aggregator):
                 "Pipeline needs pre-aggregators followed by exactly one aggregator; "
                 f"got stages = [{', '.join(stage.kind for stage in self.stages)}]. Reorder them."
             )
+        for stage in self.before:
+            for hidden in sorted(stage.hides & self.rule.needs, key=lambda capability: capability.name):
+                raise ConfigError(f"{type(self.rule).__name__} needs {hidden.value}; {type(stage).__name__} in front hides it.")
 
     @property
     def rule(self) -> Aggregator:

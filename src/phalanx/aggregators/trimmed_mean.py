@@ -2,8 +2,8 @@
 
 from pydantic import NonNegativeInt
 
+from phalanx.aggregators.preconditions import require_majority
 from phalanx.core import linalg
-from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -25,11 +25,7 @@ class TrimmedMean(Aggregator):
     num_byzantine: NonNegativeInt
 
     def require(self, n: int) -> None:
-        if n <= 2 * self.num_byzantine:
-            raise PreconditionError(
-                f"TrimmedMean needs n > 2f updates; got n={n}, f={self.num_byzantine}. "
-                "Lower num_byzantine or sample more clients."
-            )
+        require_majority("TrimmedMean", n, self.num_byzantine)
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         kept = slice(self.num_byzantine, len(updates) - self.num_byzantine)

@@ -32,7 +32,7 @@ def norms(matrix: Tensor, *, centre: Tensor | None = None) -> Tensor:
     for block in _blocks(matrix):
         rows = matrix[:, block].double()
         if centre is not None:
-            rows -= centre[block]
+            rows = rows - centre[block]  # not in place: float64 rows are still the caller's
         squares += torch.linalg.vector_norm(rows, dim=1).square()
     return squares.sqrt()
 
@@ -130,7 +130,7 @@ def cosine_distances(matrix: Tensor, *, offset: Tensor | None = None) -> Tensor:
     for block in _blocks(matrix):
         rows = matrix[:, block].double()
         if offset is not None:
-            rows += offset[block]
+            rows = rows + offset[block]
         gram += rows @ rows.T
     gram = gram.tril() + gram.tril(-1).T
     lengths = gram.diagonal().sqrt()
@@ -144,9 +144,9 @@ def cosine_distances(matrix: Tensor, *, offset: Tensor | None = None) -> Tensor:
 def weighted_sum(weights: Tensor, matrix: Tensor) -> Tensor:
     """Σ w_i x_i, `[d]` in the dtype of the matrix, for weights `[n]` float64. One read of the matrix."""
     weights = weights.to(matrix.device)
-    rounded, is_tiny = _split(weights, matrix.dtype)
+    rounded, is_extreme = _split(weights, matrix.dtype)
     total = rounded @ matrix
-    for row in is_tiny.nonzero().flatten():
+    for row in is_extreme.nonzero().flatten():
         total += matrix[row].double().mul_(weights[row]).to(matrix.dtype)
     return total
 
@@ -154,17 +154,18 @@ def weighted_sum(weights: Tensor, matrix: Tensor) -> Tensor:
 def scale_rows(matrix: Tensor, factors: Tensor) -> Tensor:
     """A new matrix with the rows f_i x_i, for factors `[n]` float64."""
     factors = factors.to(matrix.device)
-    rounded, is_tiny = _split(factors, matrix.dtype)
+    rounded, is_extreme = _split(factors, matrix.dtype)
     scaled = matrix * rounded[:, None]
-    for row in is_tiny.nonzero().flatten():
+    for row in is_extreme.nonzero().flatten():
         scaled[row] = matrix[row].double().mul_(factors[row]).to(matrix.dtype)
     return scaled
 
 
 def _split(weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weights in `dtype`, and the mask of those too small for it (a row of 1e38 clipped to 1): they are 0 in the former."""
-    is_tiny = (weights != 0) & (weights.abs() < torch.finfo(dtype).tiny)
-    return weights.masked_fill(is_tiny, 0).to(dtype), is_tiny
+    """Weights in `dtype`, and the mask of those it cannot hold (a row of 1e38 clipped to 1): they are 0 in the former."""
+    size, holds = weights.abs(), torch.finfo(dtype)
+    is_extreme = (size != 0) & ((size < holds.tiny) | (size > holds.max))
+    return weights.masked_fill(is_extreme, 0).to(dtype), is_extreme
 
 
 def clip_factors(lengths: Tensor, bound: float | Tensor) -> Tensor:

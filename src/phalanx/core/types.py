@@ -136,8 +136,8 @@ class Updates:
     def gram(self) -> Tensor:
         """Inner products of all rows `[n, n]` float64, seen from a row in the midst of most others.
 
-        For sums over weights that add up to 1 or 0, where it does not matter which row that is: distances to a weighted mean, its
-        covariance. Seen from the midst, the honest rows keep their digits beside attackers of any size.
+        For sums over weights that add up to 1 or 0, where it does not matter which row that is: distances to a weighted mean,
+        its covariance. Seen from the midst, the honest rows keep their digits beside attackers of any size.
         """
         seen, typical = self._geometry, self.squared_distances.median(dim=1).values
         if typical[seen.centre] <= 16 * typical.min():
@@ -173,17 +173,20 @@ class Updates:
         """The same clients with other rows `[n, d]`."""
         return Updates(matrix, self.buffers, self.ids, self.weights)
 
-    def mixed(self, mixing: Tensor) -> "Updates":
-        """The same clients with the rows M X, for M `[n, n]` float64 whose rows sum to 1: made only if someone reads them."""
-        return _MixedUpdates(self, mixing)
+    def mixed(self, mixing: Tensor, *, ids: Tensor | None = None, weights: Tensor | None = None) -> "Updates":
+        """The rows M X, for M `[m, n]` float64 whose rows sum to 1: made only if someone reads them.
+
+        The same clients, or where they are others than before, m of them with their `ids` and `weights` `[m]`.
+        """
+        return _MixedUpdates(self, mixing, self.ids if ids is None else ids, self.weights if weights is None else weights)
 
 
 class _MixedUpdates(Updates):
     """Rows that are weighted means of a parent's: distances cost O(n³) and a sum one read of the parent, no second matrix."""
 
-    def __init__(self, parent: Updates, mixing: Tensor) -> None:
+    def __init__(self, parent: Updates, mixing: Tensor, ids: Tensor, weights: Tensor) -> None:
         buffers = mixing.to(parent.buffers) @ parent.buffers
-        vars(self).update(parent=parent, mixing=mixing, buffers=buffers, ids=parent.ids, weights=parent.weights)
+        vars(self).update(parent=parent, mixing=mixing, buffers=buffers, ids=ids, weights=weights)
 
     parent: Updates
     mixing: Tensor

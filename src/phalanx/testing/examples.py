@@ -7,18 +7,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from phalanx.aggregators import (
+    ARC,
+    CAF,
+    MDA,
+    SMEA,
+    Bucketing,
+    Bulyan,
+    CenteredClipping,
     ClipNorm,
+    ClipToMedianNorm,
+    DnC,
     Flame,
+    FoolsGold,
+    GeometricMedian,
     Krum,
+    MeaMed,
     Mean,
     Median,
+    MoNNA,
     MultiKrum,
     NearestNeighborMixing,
+    Normalize,
     NormClipping,
     NormClippingWithNoise,
     PaperNoise,
     ParameterStdNoise,
+    Phocas,
     Pipeline,
+    RobustLearningRate,
+    SignGuard,
+    SignVote,
     TrimmedMean,
 )
 from phalanx.core.families import Aggregator
@@ -44,11 +62,31 @@ _CLIPS = {
     "convex_hull": "clipped weights sum to less than 1",
     "coordinate_range": "clipping moves towards the origin, out of the rows' range",
 }
+_CLIPS_INSIDE_THE_RANGE = {law: why for law, why in _CLIPS.items() if law != "coordinate_range"}
 _CLIPS_TO_A_FIXED_NORM = _CLIPS | {
     "scale": "the bound on norms is fixed",
     "identical_rows": "a common row above the bound is clipped too",
 }
 _ADDS_NOISE = {"identical_rows": "noise is added"}
+
+_VOTES = {
+    "translation": "signs change with the origin",
+    "scale": "the step is fixed",
+    "mean_without_byzantine": "every coordinate moves by the step",
+    "identical_rows": "a step is not the row",
+    "coordinate_range": "the step may be longer than every row",
+}
+_REVERSES = {
+    "translation": "signs change with the origin",
+    "mean_without_byzantine": "what too few agree on is reversed whoever disagrees",
+    "coordinate_range": "a reversed mean lies on the other side",
+}
+_KEEPS_ITS_OWN_F = {"mean_without_byzantine": "the stages keep their own num_byzantine"}
+_COMPARES_DIRECTIONS = {
+    "translation": "angles change with the origin",
+    "mean_without_byzantine": "alike clients lose weight whoever they are",
+    "identical_rows": "identical clients are sybils to it",
+}
 
 AGGREGATORS: tuple[AggregatorExample, ...] = (
     AggregatorExample(Mean()),
@@ -57,6 +95,22 @@ AGGREGATORS: tuple[AggregatorExample, ...] = (
     AggregatorExample(Krum(num_byzantine=2), _PICKS, lambda n, f: 6 * (1 + _ratio(n, f))),
     AggregatorExample(MultiKrum(num_byzantine=2)),
     AggregatorExample(MultiKrum(num_byzantine=1, num_selected=3), _PICKS),
+    AggregatorExample(MeaMed(num_byzantine=2)),
+    AggregatorExample(Phocas(num_byzantine=2)),
+    AggregatorExample(Bulyan(num_byzantine=2), {"coordinates_alone": "who is chosen depends on all coordinates"}),
+    AggregatorExample(GeometricMedian(num_byzantine=2), _PICKS, lambda n, f: 4 * (1 + _ratio(n, f)) ** 2),
+    AggregatorExample(CenteredClipping(max_norm=1.0), _CLIPS_TO_A_FIXED_NORM),
+    AggregatorExample(CenteredClipping(max_norm=0.2, num_iterations=3), _CLIPS_TO_A_FIXED_NORM),
+    AggregatorExample(MDA(num_byzantine=2)),
+    AggregatorExample(SMEA(num_byzantine=2)),
+    AggregatorExample(MoNNA(num_byzantine=2, trusted_client=0), {"permutation": "the trusted client is one of the rows"}),
+    AggregatorExample(CAF(num_byzantine=2)),
+    AggregatorExample(DnC(num_byzantine=2)),
+    AggregatorExample(DnC(num_byzantine=2, num_iterations=3, max_coordinates=2)),
+    AggregatorExample(SignVote(step=0.1, num_byzantine=2), _VOTES),
+    AggregatorExample(RobustLearningRate(threshold=3), _REVERSES),
+    AggregatorExample(FoolsGold(), _COMPARES_DIRECTIONS),
+    AggregatorExample(SignGuard(share=1.0), _CLIPS),
     AggregatorExample(NormClipping(max_norm=1.0), _CLIPS_TO_A_FIXED_NORM),
     AggregatorExample(NormClipping(quantile=0.5), _CLIPS),
     AggregatorExample(NormClippingWithNoise(max_norm=1.0), _CLIPS_TO_A_FIXED_NORM | {"zeros": "noise is added"}),
@@ -67,11 +121,19 @@ AGGREGATORS: tuple[AggregatorExample, ...] = (
         _CLIPS | _ADDS_NOISE | {"scale": "the noise grows with the norm times the model's spread"},
     ),
     AggregatorExample(Pipeline((ClipNorm(max_norm=1.0), Mean())), _CLIPS_TO_A_FIXED_NORM),
+    AggregatorExample(Pipeline((ClipToMedianNorm(), Mean())), _CLIPS),
+    AggregatorExample(Pipeline((Normalize(), Mean())), _CLIPS_TO_A_FIXED_NORM),
+    AggregatorExample(
+        Pipeline((ARC(num_byzantine=2), GeometricMedian())),
+        {law: why for law, why in _CLIPS.items() if law != "coordinate_range"},
+    ),
+    AggregatorExample(Pipeline((Bucketing(size=2), Mean()))),
+    AggregatorExample(Pipeline((NearestNeighborMixing(num_byzantine=2), CAF(num_byzantine=2))), _KEEPS_ITS_OWN_F),
     AggregatorExample(Pipeline((NearestNeighborMixing(num_byzantine=2), Krum(num_byzantine=2))), _PICKS),
     AggregatorExample(
         Pipeline((NearestNeighborMixing(num_byzantine=2), TrimmedMean(num_byzantine=2))),
-        {
-            "mean_without_byzantine": "the stages keep their own num_byzantine",
+        _KEEPS_ITS_OWN_F
+        | {
             "coordinates_alone": "who is a neighbour depends on all coordinates",
         },
     ),

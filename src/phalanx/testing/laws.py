@@ -68,6 +68,9 @@ def convex_hull(rule: Aggregator, matrix: Tensor) -> None:
     if aggregate.influence is None:
         return
     influence = aggregate.influence.double()
+    if aggregate.update is None:
+        assert not influence.any(), f"no update, yet influence {influence.tolist()}"
+        return
     assert influence.min() >= 0, f"influence {influence.tolist()} has a negative entry"
     _agree(influence.sum(), torch.ones_like(influence.sum()), matrix.new_ones(1))
     _agree(_update(aggregate, matrix), influence @ matrix.double(), matrix)
@@ -127,11 +130,12 @@ def nothing_finite_is_an_error(rule: Aggregator, matrix: Tensor) -> None:
 
 def inputs_stay(rule: Aggregator, matrix: Tensor) -> None:
     """Neither the matrix nor anything else of the updates is modified."""
-    updates = dataclasses.replace(Updates.of(matrix.clone()), buffers=matrix.clone())
-    kept = dataclasses.replace(updates, **{name: value.clone() for name, value in vars(updates).items()})
-    rule.aggregate(updates, {}, RoundContext.for_matrix(matrix))
-    for name in ("matrix", "buffers", "ids", "weights"):
-        assert torch.equal(getattr(updates, name), getattr(kept, name)), f"the rule modified updates.{name}"
+    for rows in (matrix, matrix.double()):
+        updates = dataclasses.replace(Updates.of(rows.clone()), buffers=matrix.clone())
+        kept = dataclasses.replace(updates, **{name: value.clone() for name, value in vars(updates).items()})
+        rule.aggregate(updates, {}, RoundContext.for_matrix(rows))
+        for name in ("matrix", "buffers", "ids", "weights"):
+            assert torch.equal(getattr(updates, name), getattr(kept, name)), f"the rule modified updates.{name}"
 
 
 def dtype_and_device_stay(rule: Aggregator, matrix: Tensor) -> None:

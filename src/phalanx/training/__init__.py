@@ -7,6 +7,7 @@ from phalanx.training.local import LocalTrainer
 from phalanx.training.pool import WorkerPool
 from phalanx.training.schedules import Constant, Cosine, Exponential, StepDecay
 from phalanx.training.sgd import SGD
+from phalanx.training.worker_momentum import WorkerMomentum
 
 __all__ = [
     "SGD",
@@ -20,5 +21,6 @@ __all__ = [
     "InProcess",
     "LocalTrainer",
     "StepDecay",
+    "WorkerMomentum",
     "WorkerPool",
 ]

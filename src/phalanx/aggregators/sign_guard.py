@@ -1,0 +1,73 @@
+"""SignGuard: rows of unusual length or with unusual signs are dropped."""
+
+import warnings
+from dataclasses import KW_ONLY
+
+import torch
+from torch import Tensor
+
+from phalanx.core import linalg
+from phalanx.core.errors import ConfigError
+from phalanx.core.families import Aggregator
+from phalanx.core.numbers import NonNegativeFloat32, PositiveFloat32, Share
+from phalanx.core.types import Aggregate, RoundContext, State, Updates
+
+
+class SignGuard(Aggregator):
+    """The mean, clipped to the median norm M, of rows with `lower` <= norm / M <= `upper` whose signs are like most others'.
+
+    On a random share of the coordinates each row has three features: how many are positive, negative, zero. The largest cluster
+    that mean shift finds among all rows is kept, too. Sees attacks that change the statistics of signs (sign flips, noise, A
+    Little Is Enough with a large z); blind to a backdoor that trains and keeps them, and loses honest minorities. If no row is
+    left, the model is kept. Time O(n d + n²).
+
+    Reference: Xu, Huang, Song, Lan, Byzantine-robust Federated Learning through Collaborative Malicious Gradient Filtering,
+    ICDCS 2022 (arXiv 2109.05872), Algorithm 2 (plain SignGuard).
+    >>> SignGuard(share=1.0)(torch.tensor([[1., 2.], [2., 1.], [1., 1.], [-1., -1.], [99., 99.]])).tolist()
+    [1.3333333730697632, 1.3333333730697632]
+    """
+
+    lower: NonNegativeFloat32 = 0.1
+    upper: PositiveFloat32 = 3.0
+    _: KW_ONLY
+    share: Share = 0.1
+
+    def __post_init__(self) -> None:
+        if self.lower >= self.upper:
+            raise ConfigError(f"SignGuard needs lower < upper; got lower={self.lower}, upper={self.upper}.")
+
+    def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
+        median = torch.quantile(updates.norms, 0.5)
+        usual = (updates.norms >= self.lower * median) & (updates.norms <= self.upper * median)
+        kept = usual & _largest_cluster(self._features(updates, context), updates)
+        metrics = {"clip_norm": float(median)}
+        if not kept.any():
+            return Aggregate(None, influence=kept.double(), metrics=metrics), state
+        influence = kept.double() / kept.sum() * linalg.clip_factors(updates.norms, median)
+        return Aggregate(updates.weighted_sum(influence), influence=influence, metrics=metrics), state
+
+    def _features(self, updates: Updates, context: RoundContext) -> Tensor:
+        """The shares of positive, negative and zero entries, `[n, 3]` float64."""
+        d = updates.matrix.shape[1]
+        count = max(1, round(self.share * d))
+        chosen = torch.randperm(d, generator=context.generator("signguard coordinates"))[:count].sort().values
+        signs = updates.matrix[:, chosen.to(updates.matrix.device)].sign()
+        return torch.stack([(signs == sign).double().mean(dim=1) for sign in (1, -1, 0)], dim=1)
+
+
+def _largest_cluster(features: Tensor, updates: Updates) -> Tensor:
+    """The mask `[n]` of mean shift's largest cluster, bandwidth from the 0.5 quantile; among equals the smaller features."""
+    from sklearn.cluster import MeanShift, estimate_bandwidth
+
+    points, place = torch.unique(features.cpu(), dim=0, return_inverse=True)
+    everyone = features.cpu().numpy()
+    bandwidth = estimate_bandwidth(everyone, quantile=0.5)
+    if bandwidth == 0:  # at least half of the neighbours of each row are equal to it: equal rows are the clusters
+        labels = torch.arange(len(points))
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about points without a cluster, of which there are none
+            labels = torch.from_numpy(MeanShift(bandwidth=bandwidth).fit(points[place].numpy()).predict(points.numpy())).long()
+    sizes = torch.bincount(labels[place])
+    first = [int((labels == label).nonzero()[0]) for label in range(len(sizes)) if sizes[label] == sizes.max()]
+    return (labels[place] == labels[min(first)]).to(features.device)

@@ -1,0 +1,40 @@
+"""WorkerMomentum: clients send a running average of their updates."""
+
+from dataclasses import KW_ONLY
+
+from torch import nn
+
+from phalanx.core.families import Trainer
+from phalanx.core.numbers import Momentum
+from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
+
+
+class WorkerMomentum(Trainer):
+    """m_i ← β m_i + (1 − β) x_i, where x_i is what `trainer` makes of the client's data; the client sends m_i.
+
+    Averages the noise out of honest rows over about 1 / (1 − β) rounds, so that attackers have less of it to hide in: many
+    guarantees of robust rules hold only with it. With clients that are sampled seldom the average is old; then leave it. State:
+    d numbers a client.
+
+    Reference: Karimireddy, He, Jaggi, Learning from History for Byzantine Robust Optimization, ICML 2021 (arXiv 2012.10333),
+    Algorithm 2. Differs from the paper: momentum of a round's whole update, not of every gradient; the first update counts in
+    full, where a start at zero would shrink it.
+    """
+
+    trainer: Trainer
+    _: KW_ONLY
+    beta: Momentum = 0.9
+
+    def check(self, model: nn.Module, samples: Samples) -> None:
+        self.trainer.check(model, samples)
+
+    def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
+        new = dict(self.trainer.train(cohort, state, context, out))
+        for client, place in zip(cohort.ids, cohort.places):
+            if out.status[place] != Status.SENT:
+                continue
+            name = f"{client}.momentum"
+            if name in state:
+                out.matrix[place].mul_(1 - self.beta).add_(state[name].to(out.matrix.device), alpha=self.beta)
+            new[name] = out.matrix[place].clone()
+        return new
