@@ -11,7 +11,7 @@ from typing import Any
 from phalanx.core.errors import ConfigError, Stopped
 from phalanx.core.events import Event, RunFacts, Sink
 from phalanx.core.families import Tracker
-from phalanx.tracking.logbook import Logbook
+from phalanx.tracking.known_run import keep_run, known_run
 from phalanx.tracking.requirements import require_package, require_place
 from phalanx.tracking.scalars import parameters, scalars
 
@@ -57,19 +57,20 @@ class MLflow(Tracker, kind="mlflow"):
         # It would tell of every table that it makes.
         logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
         client = MlflowClient(tracking_uri=self.tracking_uri or f"sqlite:///{Path(str(run.folder)).resolve() / 'mlflow.db'}")
-        logbook = Logbook(run.folder, self.kind)
-        if logbook.run is None or not _exists(client, logbook.run):
-            logbook.begin(self._create(client, run))
-        sink = _RunSink(client, str(logbook.run))
+        number = known_run(run.folder, self.kind)
+        if number is None or not _exists(client, number):
+            number = self._create(client, run)
+            keep_run(run.folder, self.kind, number)
+        sink = _RunSink(client, number)
         for event in run.events:
             sink.emit(event)
         try:
             yield sink
         except BaseException as error:
             is_failure = isinstance(error, Exception) and not isinstance(error, Stopped)
-            client.set_terminated(str(logbook.run), "FAILED" if is_failure else "KILLED")
+            client.set_terminated(number, "FAILED" if is_failure else "KILLED")
             raise
-        client.set_terminated(str(logbook.run), "FINISHED")
+        client.set_terminated(number, "FINISHED")
 
     def _create(self, client: Any, run: RunFacts) -> str:
         from mlflow.entities import Param
@@ -77,8 +78,8 @@ class MLflow(Tracker, kind="mlflow"):
         # Without a place for artifacts MLflow makes a folder `mlruns` where the command was given.
         artifacts = (Path(str(run.folder)).resolve() / "mlflow").as_uri() if self.tracking_uri is None else None
         found = client.get_experiment_by_name(self.experiment)
-        number = found.experiment_id if found else client.create_experiment(self.experiment, artifact_location=artifacts)
-        made = client.create_run(number, run_name=self.run_name or run.name, tags=dict(run.tags)).info.run_id
+        experiment = found.experiment_id if found else client.create_experiment(self.experiment, artifact_location=artifacts)
+        made = client.create_run(experiment, run_name=self.run_name or run.name, tags=dict(run.tags)).info.run_id
         params = [Param(name, str(value)[:LONGEST]) for name, value in parameters(run.config).items()]
         for start in range(0, len(params), MOST):
             client.log_batch(made, params=params[start : start + MOST])
