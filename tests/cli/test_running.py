@@ -1,6 +1,7 @@
 """`phalanx run` and `phalanx resume` say in JSON what a script needs, the same for a finished run."""
 
 import json
+import shutil
 
 import pytest
 
@@ -51,11 +52,47 @@ def test_the_summary_ends_in_the_folder_and_what_comes_next(config, tmp_path, ca
     assert following == f"Next: phalanx show {folder} · phalanx report {folder}"
 
 
-def test_a_config_that_is_damaged_or_no_setting_is_one_sentence(config, tmp_path):
+def test_no_setting_is_one_sentence(config, tmp_path):
     with pytest.raises(ConfigError, match=r"has the form section\.field=value"):
         run_file(config, ["run.seed"], tmp_path / "run")
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half" / "config.toml").write_text("[run]\nrou")
-    with pytest.raises((ConfigError, CheckpointError), match="is not valid TOML") as error:
-        resume_folder(tmp_path / "half")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "small.toml").write_text(CONFIG)
+    run_file(folder / "small.toml", [], folder / "run")
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.toml", "[run]\nrou", r"config of a run is damaged: .*config\.toml is not valid TOML"),
+        ("config.toml", "[run]\nrounds = 2\n", "is not the one that its run was started with"),
+        ("config.toml", "[run]\nfuture = 2\n", "config of a run is damaged: .*run.future: unknown field"),
+        ("manifest.json", "{", r"manifest\.json is damaged; delete it"),
+        ("manifest.json", '{"versions": {"phalanx": "9.9"}}', "was started with another data"),
+        ("events.jsonl", "", "is shorter than its checkpoint says"),
+        ("checkpoint/000000003.safetensors", "x", "is damaged and was not loaded"),
+        ("checkpoint/000000003.json", "x", "is damaged and was not loaded"),
+    ],
+)
+def test_an_unfinished_run_that_is_damaged_is_one_sentence_and_keeps_what_it_has(finished, tmp_path, name, content, message):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    for file in ("result.json", "model.safetensors"):
+        (folder / file).unlink()
+    (folder / name).write_text(content)
+    before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    with pytest.raises(CheckpointError, match=message) as error:
+        resume_folder(folder)
     assert "\n" not in str(error.value)
+    assert before == {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_config_of_another_version_names_both_versions(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    (folder / "config.toml").write_text("[run]\nfuture = 2\n")
+    (folder / "manifest.json").write_text('{"versions": {"phalanx": "9.9"}}')
+    with pytest.raises(CheckpointError, match=r"was made by Phalanx 9\.9, this is "):
+        resume_folder(folder)

@@ -132,6 +132,8 @@ def test_kept_rounds_and_a_backdoor_that_lives_on_are_told(tmp_path, capsys):
         ("result.json", '{"experiment"', "result.json is damaged"),
         ("result.json", "{}", "is not this run's"),
         ("manifest.json", "[]", "manifest.json is damaged"),
+        ("manifest.json", '{"versions": []}', "manifest.json is damaged"),
+        ("events.jsonl", '{"event": "evaluation", "round": 0, "accuracy": "high"}\n', "are damaged, or another version's"),
     ],
 )
 def test_a_damaged_folder_is_one_sentence_and_stays_as_it_is(copy, name, content, message):

@@ -54,9 +54,9 @@ def summary(result: RunResult) -> Table:
     """The end of a run as a small table."""
     final, experiment = result.summary["final"], result.experiment
     table = Table(title=f"{experiment.aggregator.kind} after {experiment.run.rounds} rounds", show_header=False, min_width=44)
-    table.add_row("accuracy", percent(final["accuracy"]))
+    table.add_row("accuracy", percent(final.get("accuracy")))
     if "attack_success" in final:
-        base = percent(final["base_rate"])
+        base = percent(final.get("base_rate"))
         table.add_row("attack success", f"{percent(final['attack_success'])} (without the trigger {base})")
     if final.get("tpr") is not None:
         table.add_row("attackers rejected, last round", percent(final["tpr"]))

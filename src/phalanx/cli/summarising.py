@@ -51,10 +51,10 @@ def _document(record: RunRecord) -> Document:
         "version": record.version,
         **{name: manifest.get(name) for name in ("versions", "platform", "device", "parameters", "data")},
         "clients": len(manifest.get("client_samples", ())) or None,
-        "final": dict(record.final),
+        "final": {name: _number(value) for name, value in record.final.items() if name not in ("event", "seconds")},
         "series": {
             "round": [event["round"] for event in record.evaluations],
-            **{name: values for name in SERIES if any(values := [event.get(name) for event in record.evaluations])},
+            **{name: values for name in SERIES if any(values := [_number(event.get(name)) for event in record.evaluations])},
         },
         "attackers": sorted({int(client) for event in rounds for client in event["malicious"]}),
         "detection": {name: _mean(event.get(name) for event in rounds) for name in ("tpr", "fpr", "precision")},
@@ -108,6 +108,12 @@ def brief(component: Component, *, always: Set[str] = frozenset(), never: Set[st
 def _default(component: Component, name: str) -> Any:
     field = type(component).__dataclass_fields__[name]  # type: ignore[attr-defined]
     return getattr(field.default, "default", field.default)
+
+
+def _number(value: Any) -> float | int | None:
+    if value is None or isinstance(value, int | float):
+        return value
+    raise ValueError(f"{value!r} is no number")
 
 
 def _counts(rejected: Mapping[str, Sequence[int]]) -> Counter[str]:

@@ -2,8 +2,8 @@
 
 from phalanx.experiments.custom import CustomData, CustomModel
 from phalanx.experiments.leaderboard import Grid, Leaderboard, Score, leaderboards
-from phalanx.experiments.record import RunRecord
-from phalanx.experiments.run import RunResult, experiment_of, resume, run
+from phalanx.experiments.record import RunRecord, experiment_of
+from phalanx.experiments.run import RunResult, resume, run
 from phalanx.experiments.run_sweep import SweepListener, run_sweep
 from phalanx.experiments.sweep import Axis, Cell, Sweep
 from phalanx.experiments.sweep_record import SweepRecord, is_sweep

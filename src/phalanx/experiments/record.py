@@ -35,6 +35,8 @@ class RunRecord:
         """
         folder = Path(folder)
         manifest, result = (_optional_json(folder / f"{name}.json") for name in ("manifest", "result"))
+        if not isinstance((manifest or {}).get("versions", {}), dict):
+            raise CheckpointError(f"{folder / 'manifest.json'} is damaged; delete {folder} to run it again.")
         experiment = _experiment(folder, manifest or {})
         if result is not None and (
             result.get("experiment") != experiment.digest() or not isinstance(result.get("final"), dict)
@@ -88,6 +90,18 @@ class RunRecord:
     def version(self) -> str:
         """The version of Phalanx that made it."""
         return str(self.manifest.get("versions", {}).get("phalanx", "unknown"))
+
+
+def experiment_of(folder: Path) -> Experiment:
+    """The experiment that a run folder holds, to go on with.
+
+    Raises: CheckpointError if it is no run folder, its config is damaged, or not the one that its run was started with.
+    """
+    manifest = _optional_json(folder / "manifest.json") or {}
+    experiment = _experiment(folder, manifest)
+    if manifest.get("experiment") not in (None, experiment.digest()):
+        raise CheckpointError(f"The config in {folder} is not the one that its run was started with; put that back to go on.")
+    return experiment
 
 
 def _experiment(folder: Path, manifest: Mapping[str, Any]) -> Experiment:

@@ -12,12 +12,13 @@ from torch import nn
 
 from phalanx.config import Experiment
 from phalanx.core import rng
-from phalanx.core.errors import CheckpointError, ConfigError, Stopped
+from phalanx.core.errors import ConfigError, Stopped
 from phalanx.core.events import Event, Sink
 from phalanx.core.types import DataSplit
 from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
 from phalanx.experiments.folder import RunFolder, model_sha256
+from phalanx.experiments.record import experiment_of
 from phalanx.experiments.signals import Signalled, stop_signals
 from phalanx.experiments.watching import check_trackers, end, watched
 from phalanx.simulation import FederationState, Simulation
@@ -94,14 +95,6 @@ def resume(
     Raises: CheckpointError if there is no run.
     """
     return run(experiment_of(Path(path)), out=path, model=model, data=data, sinks=sinks)
-
-
-def experiment_of(folder: Path) -> Experiment:
-    """The experiment that a run folder holds. Raises: CheckpointError if it is no run folder."""
-    config = folder / "config.toml"
-    if not config.exists():
-        raise CheckpointError(f"{folder} is not a run folder: it has no config.toml.")
-    return Experiment.load(config)
 
 
 class _History:
