@@ -1,5 +1,7 @@
 """The help says what is meant, and every expected error has its exit code."""
 
+import errno
+
 import click
 import pytest
 import typer
@@ -51,6 +53,7 @@ def test_every_command_argument_and_option_is_explained(name):
         (WorkerError("no"), 1),
         (Stopped("no", exit_code=143), 143),
         (KeyboardInterrupt(), 130),
+        (OSError(errno.ENOSPC, "No space left on device"), 1),
     ],
 )
 def test_an_expected_error_is_one_sentence_on_stderr_and_a_documented_code(error, code, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """The `phalanx` command. Heavy imports happen inside the commands: `--help` answers without torch."""
 
+import errno
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -56,6 +57,10 @@ def main() -> None:
         _fail(str(error), 1)
     except KeyboardInterrupt:
         _fail("Stopped.", 130)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail("No space is left where this was to be written; what is there is not complete.", 1)
 
 
 def _fail(message: str, code: int) -> None:
