@@ -8,6 +8,7 @@ from phalanx.report.numbers import count, mean_percent
 
 LOST_ACCURACY = 0.05
 WORKING_ATTACK = 0.5
+MOST_NAMES = 6
 HARM = (
     f"Harm means: the attack succeeds on more than {WORKING_ATTACK * 100:.0f} % of the samples that it aims at, or accuracy is "
     f"more than {LOST_ACCURACY * 100:.0f} points below the same rule's without the attack, where that was run, too."
@@ -95,7 +96,7 @@ def _of_group(group: Group) -> str:
     )
     return (
         f"{unfinished}{rule_name(group)} reached {reached} and {held} after {_rounds(group)}{seeds}. "
-        f"The same samples are taken for the attacker's class in {base} of the cases when they are left as they are."
+        f"Left as they are, the same samples are taken for the attacker's class in {base} of the cases."
     )
 
 
@@ -149,7 +150,8 @@ def _bests(boards: tuple[Leaderboard, ...]) -> list[str]:
             what = "highest accuracy" if board.metric == "accuracy" else "lowest attack success"
             where = f" in all {len(board.columns)} columns" if len(board.columns) > 1 else ""
             tied = ", not to be told apart" if len(always) > 1 else ""
-            sentences.append(f"The {what}{where}: {_listed(always)}{tied}.")
+            who = _listed(always) if len(always) <= MOST_NAMES else f"{len(always)} of {len(board.rows)} rows"
+            sentences.append(f"The {what}{where}: {who}{tied}.")
     return sentences
 
 
@@ -167,7 +169,7 @@ def _survivors(subject: Subject) -> list[str]:
     return [f"Attacks stood without harm: {', '.join(told)}."]
 
 
-def _listed(names: list[str], most: int = 6) -> str:
+def _listed(names: list[str], most: int = MOST_NAMES) -> str:
     """`a, b and c`; names that hold commas themselves are set apart by semicolons."""
     shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
     if any("," in name for name in shown):

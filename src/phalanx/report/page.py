@@ -9,7 +9,7 @@ from phalanx.report.group import Subject
 from phalanx.report.html import Html, join, tag
 from phalanx.report.outcome import HARM, outcome
 from phalanx.report.panel import Code, Grid, Panel, Piece, Plot, Text, panels
-from phalanx.report.style import style
+from phalanx.report.style import settle, style
 from phalanx.report.svg import inline_svg
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -32,6 +32,8 @@ def sections(subject: Subject, shown: Sequence[Panel] | None = None) -> list[Sec
         try:
             with style():
                 pieces = panel.show(subject)
+                for plot in (piece for piece in pieces or () if isinstance(piece, Plot)):
+                    settle(plot.figure)
         except Exception as error:  # noqa: BLE001 - a third party's panel must not lose the page
             found.append(Section(panel, (), f"This section could not be made: {type(error).__name__}: {error}"))
             continue

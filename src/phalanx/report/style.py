@@ -84,6 +84,12 @@ def figure_with_axes(*, height: float = HEIGHT, width: float = WIDTH) -> tuple[F
     return figure, axes
 
 
+def settle(figure: Figure) -> None:
+    """Lay the figure out once and for all: each further layout would move its parts by a last bit, and change its bytes."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def shade(rgb: tuple[int, int, int], strength: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Pixels `[..., 4]` of one colour whose opacity is `strength` in [0, 1]: from the page's own colour to the full one.
 
