@@ -7,7 +7,7 @@ from phalanx.attacks import ALittleIsEnough
 from phalanx.attacks.update import ModelReplacement
 from phalanx.cli.describing import describe, toml, type_name
 from phalanx.core.numbers import Float32, Momentum, NonNegativeFloat32, PositiveFloat32
-from phalanx.training import SGD
+from phalanx.training import SGD, WorkerMomentum
 
 
 def test_a_docstring_comes_apart_into_summary_text_reference_and_conditions():
@@ -17,6 +17,7 @@ def test_a_docstring_comes_apart_into_summary_text_reference_and_conditions():
     assert ">>>" not in krum.text
     assert krum.reference.endswith("(arXiv 1703.02757), Section 4.")
     assert krum.raises == "PreconditionError unless n >= 2f + 3."
+    assert describe(WorkerMomentum).differs.startswith("momentum of a round's whole update")
     assert describe(NormClipping).differs == "the quantile, which needs no knowledge of honest norms."
 
 

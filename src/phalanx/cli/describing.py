@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from phalanx.core.component import Component, dump
 from phalanx.core.numbers import LARGEST_FLOAT32, SMALLEST_FLOAT32
 
-_SECTION = re.compile(r"^(Reference|Differs from [^:\n]*|Raises): ?", re.MULTILINE)
+_SECTION = re.compile(r"(?:^|(?<=[.)] ))(Reference|Differs from [^:\n]*|Raises): ?", re.MULTILINE)
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
