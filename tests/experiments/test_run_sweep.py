@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,6 +243,7 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(sweep_file, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code])
     while len(list(out.glob(f"{CELLS}/*/manifest.json"))) < 2:
         assert process.poll() is None
+        time.sleep(0.02)
     process.kill()
     process.wait()
     # The lock is held by every process of the sweep: it is free when the last is gone.
@@ -250,7 +252,7 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(sweep_file, tmp_path):
             locked(out, "sweep's folder").close()
             break
         except CheckpointError:
-            threading.Event().wait(0.01)
+            time.sleep(0.02)
     record = run_sweep(sweep_file, out=out, jobs=2)
     assert sum(found.is_finished for found in record.runs.values()) == 8
 
