@@ -1,12 +1,12 @@
-"""The README is true: its code blocks run as a reader would run them, in an empty folder, from top to bottom.
+"""The documents are true: the code blocks of a page run as a reader would run them, in an empty folder, from top to bottom.
 
-- toml: with `# pyproject.toml` as its first line a block is a packaging file, which has to parse; any other is an experiment,
-  which has to validate. A first line `# name.toml` also writes the block to that file, before anything runs.
-- python: all blocks share one namespace.
+- toml: a packaging file or an editor's settings (`# pyproject.toml` or `# .taplo.toml` first) has to parse; any other is an
+  experiment or a sweep, which has to validate. A first line `# name.toml` also writes the block to that file, before all else.
+- python: all blocks of a page share one namespace.
 - bash: lines that begin with `phalanx ` run. Lines with make, git, pip, python and cd are what `.ci/run` itself does or what a
   reader's own machine decides; any other line is an error, so that nothing is left out unseen.
 
-The document becomes one script whose lines are the document's lines, so that a traceback points into the README.
+A page becomes one script whose lines are the page's lines, so that a traceback points into the page.
 """
 
 import os
@@ -21,8 +21,12 @@ from pathlib import Path
 import pytest
 
 import phalanx
+from phalanx.core.errors import ConfigError
+from phalanx.experiments import Sweep
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+NO_EXPERIMENTS = ("pyproject.toml", ".taplo.toml")
 NOT_RUN_HERE = ("make", "git", "pip", "python", "python3", "cd", "export")
 
 
@@ -42,7 +46,7 @@ class Block:
 
 
 def blocks(text: str) -> list[Block]:
-    """The fenced code blocks of a Markdown text; a fence that never closes is an error."""
+    """The fenced code blocks of a Markdown text; a fence that never closes, or is indented and so not seen, is an error."""
     found, language, start, code = list[Block](), None, 0, list[str]()
     for number, line in enumerate(text.splitlines(), start=1):
         if language is None and (fence := re.fullmatch(r"```(\w*).*", line)):
@@ -50,6 +54,8 @@ def blocks(text: str) -> list[Block]:
         elif language is not None and line.rstrip() == "```":
             found.append(Block(language, start, "\n".join(code)))
             language = None
+        elif language is None and line.lstrip().startswith("```"):
+            raise ValueError(f"line {number}: nobody runs a code block that is indented; begin it at the margin")
         else:
             code.append(line)
     if language is not None:
@@ -57,8 +63,8 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
-def run(text: str, folder: Path) -> None:
-    """Run all blocks of a document in an empty folder.
+def run(text: str, folder: Path, name: str = "README") -> None:
+    """Run all blocks of a page in an empty folder; `name` is what a traceback calls it.
 
     Raises: whatever a toml block is refused with; RuntimeError with the traceback and output of what failed.
     """
@@ -66,10 +72,12 @@ def run(text: str, folder: Path) -> None:
     for block in found:
         if block.language == "toml":
             read_toml(block, folder)
-    (folder / "README.py").write_text(script(found), encoding="utf-8")
+    if not (code := script(found)):
+        return
+    (folder / f"{name}.py").write_text(code, encoding="utf-8")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, "README.py"],
+        [sys.executable, f"{name}.py"],
         cwd=folder,
         env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
@@ -86,7 +94,11 @@ def read_toml(block: Block, folder: Path) -> None:
     table = tomllib.loads(block.code)
     if block.file_name:
         (folder / block.file_name).write_text(block.code, encoding="utf-8")
-    if block.file_name != "pyproject.toml":
+    if block.file_name in NO_EXPERIMENTS:
+        return
+    if crossed := table.pop("sweep", None):
+        _ = Sweep.from_tables(table, crossed).cells
+    else:
         phalanx.Experiment.from_table(table)
 
 
@@ -111,13 +123,20 @@ def commands(block: Block) -> dict[int, str]:
         words, waiting = shlex.split(waiting, comments=True), ""
         if words and words[0] == "phalanx":
             found[number] = f"__import__('subprocess').run({words!r}, check=True)"
+            if words[-2:-1] == [">"]:
+                found[number] = f"__import__('subprocess').run({words[:-2]!r}, check=True, stdout=open({words[-1]!r}, 'w'))"
         elif words and words[0] not in NOT_RUN_HERE:
             raise ValueError(f"line {number}: nobody runs {line!r}; begin it with phalanx or one of {', '.join(NOT_RUN_HERE)}")
     return found
 
 
-def test_the_blocks_of_the_readme_run(tmp_path):
-    run(README.read_text(encoding="utf-8"), tmp_path)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix())
+def test_the_blocks_of_a_page_run(page, tmp_path):
+    run(page.read_text(encoding="utf-8"), tmp_path, page.stem)
+
+
+def test_the_pages_are_all_there():
+    assert {"README.md", "CONTRIBUTING.md", "SECURITY.md", "first-steps.md", "compare.md"} <= {page.name for page in PAGES}
 
 
 SAMPLE = """# Title
@@ -222,3 +241,23 @@ def test_a_line_that_nobody_would_run_is_an_error(tmp_path):
 def test_a_block_that_never_closes_is_an_error():
     with pytest.raises(ValueError, match="line 2: this code block is never closed"):
         blocks("text\n```python\nx = 1\n")
+
+
+def test_an_indented_block_is_an_error():
+    with pytest.raises(ValueError, match="line 2: nobody runs a code block that is indented"):
+        blocks("- a list\n  ```python\n  x = 1\n  ```\n")
+
+
+def test_an_invalid_sweep_fails(tmp_path):
+    with pytest.raises(ConfigError, match=r"cell \(training.lr -1\)"):
+        run("```toml\n[sweep.cross]\ntraining.lr = [0.1, -1]\n```", tmp_path)
+
+
+def test_a_page_without_code_runs_nothing(tmp_path):
+    run("# Title\n```text\nnot code\n```", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_may_write_its_output_to_a_file(tmp_path):
+    run("```bash\nphalanx --version > version.txt\n```", tmp_path)
+    assert (tmp_path / "version.txt").read_text().startswith("phalanx ")
