@@ -23,6 +23,20 @@ def test_the_kinds_read_off_the_sources_are_those_that_the_catalogue_finds():
     assert offered == {name: kinds for name, family in known_families().items() if (kinds := of_phalanx(family))}
 
 
+def test_the_kinds_of_somebody_elses_module_are_offered_without_importing_it(tmp_path, monkeypatch):
+    (tmp_path / "their_rules.py").write_text(
+        "raise ImportError\nclass Slow(\n    Aggregator,\n):\n    pass\nclass Slower(Slow, kind='x'):\n"
+        'class Odd(Aggregator, kind="strange"):\n    pass\nclass _Hidden(Aggregator):\n    pass\n'
+    )
+    (tmp_path / "their_rules-1.dist-info").mkdir()
+    (tmp_path / "their_rules-1.dist-info" / "METADATA").write_text("Name: their_rules\n")
+    points = "[phalanx.aggregators]\ntheirs = their_rules\n"
+    (tmp_path / "their_rules-1.dist-info" / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"slow", "strange", "krum"} <= set(kinds_by_family.__wrapped__()["aggregator"])
+    assert "_hidden" not in kinds_by_family.__wrapped__()["aggregator"]
+
+
 def test_names_are_families_sections_and_kinds():
     assert {"aggregator", "krum", "training", "run"} <= set(complete_name(""))
     assert complete_name("multi_k") == ["multi_krum"]

@@ -35,6 +35,8 @@ def test_a_kind_shows_that_component_only_and_a_section_what_it_may_hold(capsys)
     shown = capsys.readouterr().out
     assert shown.startswith("run\n")
     assert "seed " in shown
+    list_named("tracking")
+    assert {"mlflow", "tensorboard", "wandb"} <= set(capsys.readouterr().out.split())
     list_named("training")
     assert {"adam", "sgd"} <= set(capsys.readouterr().out.split())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _PHALANX = Path(__file__).parents[1]
 _CLASS = re.compile(r"^class (\w+)\(([^)]*)\):", re.MULTILINE)
-_SECTION = re.compile(r"^    (\w+): \w+ = Field\(default_factory", re.MULTILINE)
+_SECTION = re.compile(r"^    (\w+): \S.* = ", re.MULTILINE)
 _KEYWORD = re.compile(r'(family|kind)="(\w+)"')
 
 
@@ -52,7 +52,8 @@ def kinds_by_family() -> dict[str, tuple[str, ...]]:
     classes: dict[str, tuple[list[str], dict[str, str]]] = {}
     for file in sorted(files):
         for name, arguments in _CLASS.findall(file.read_text(encoding="utf-8", errors="replace")):
-            classes[name] = (re.findall(r"(?:^|, )([\w.]+)(?=,|$)", arguments), dict(_KEYWORD.findall(arguments)))
+            bases = [base for base in re.split(r"[,\s]+", arguments) if "=" not in base]
+            classes[name] = (bases, dict(_KEYWORD.findall(arguments)))
     found: dict[str, list[str]] = {}
     for name, (bases, keywords) in classes.items():
         family = _family(bases, classes)
@@ -74,7 +75,10 @@ def _sources(point: EntryPoint) -> Iterator[Path]:
     """The source files of an entry point's module or package, found without importing it."""
     top, *inner = point.module.split(".")
     spec = find_spec(top)
-    for root in (spec and spec.submodule_search_locations) or ():
+    if spec is None or spec.submodule_search_locations is None:
+        yield from [Path(spec.origin)] if spec and spec.origin else []
+        return
+    for root in spec.submodule_search_locations:
         place = Path(root, *inner)
         yield from place.rglob("*.py") if place.is_dir() else filter(Path.is_file, [place.with_suffix(".py")])
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any, get_args
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -43,7 +44,8 @@ def list_all(*, as_json: bool = False) -> None:
 
 def sections() -> dict[str, type[Component]]:
     """The sections of a config: a family, or the one component that the section holds."""
-    return {field.name: field.type for field in dataclasses.fields(Experiment)}  # type: ignore[misc]
+    types: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(Experiment)}
+    return {name: next(iter(get_args(kind)), kind) for name, kind in types.items()}  # tracking holds a tuple of its family
 
 
 def list_named(name: str, *, as_json: bool = False) -> None:
