@@ -114,7 +114,7 @@ def data(
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the split into a PNG, SVG or PDF.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch and verify a data set, and show how its samples are dealt to clients (--set partition.alpha=0.1 …)."""
+    """Fetch and verify a data set, and show how its samples are dealt to clients (--set partition.kind=dirichlet …)."""
     from phalanx.cli.dealing import show_data
 
     show_data(name, settings or [], plot, as_json=as_json)
