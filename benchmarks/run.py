@@ -7,6 +7,7 @@ import argparse
 
 import aggregators
 import rounds
+import scale
 import startup
 import training
 from ratios import show
@@ -15,4 +16,4 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     quick = arguments.parse_args().quick
-    show([row for part in (training, aggregators, rounds, startup) for row in part.measure(quick)])
+    show([row for part in (training, aggregators, rounds, startup, scale) for row in part.measure(quick)])

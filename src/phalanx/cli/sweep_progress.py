@@ -19,6 +19,7 @@ from phalanx.experiments import Cell, Grid, Sweep
 from phalanx.experiments.leaderboard import METRICS
 
 WAITING, RUNNING, FAILED = "·", "▸", "×"
+LEGEND = f"accuracy / attack success in percent, mean over seeds   {RUNNING} running   {WAITING} waiting   {FAILED} failed"
 OVER = ("finished", "found", "failed")
 Final = Mapping[str, Any]
 
@@ -43,7 +44,7 @@ class SweepProgress:
     def __init__(self, sweep: Sweep, console: Console) -> None:
         self.grid, self.console = Grid.of(sweep), console
         self.states = {cell: _State() for cell in sweep.cells}
-        self._began, self._rounds = time.monotonic(), 0
+        self._began, self._drawn, self._rounds = time.monotonic(), 0.0, 0
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
@@ -81,19 +82,20 @@ class SweepProgress:
             self._line(cell)
 
     def tick(self) -> None:
-        """Draw the table anew."""
-        if self.console.is_terminal:
+        """Draw the table anew, ten times a second at most."""
+        if self.console.is_terminal and time.monotonic() - self._drawn > 0.1:
+            self._drawn = time.monotonic()
             self._live.update(self.view(), refresh=True)
 
     def view(self) -> Group:
         """The table, if the screen has room for it, and below it the running cells and what is left."""
         running = [cell for cell, state in self.states.items() if state.kind == "running"]
-        has_room = len(self.grid.rows) + len(running) + 8 <= self.console.height
-        parts = [self._table()] if has_room else []
+        has_room = len(self.grid.rows) + len(running) + 7 <= self.console.height
+        parts = [self._table(), Text(LEGEND, style="dim")] if has_room else []
         return Group(*parts, self._bars(running), Text(self._footer()))
 
     def _table(self) -> Table:
-        table = Table(caption=f"accuracy / attack success in percent   {RUNNING} running  {WAITING} waiting  {FAILED} failed")
+        table = Table()
         table.add_column(self.grid.row_axis, no_wrap=True)
         fields: dict[tuple[str, str], list[_State]] = {}
         for cell, place in self.grid.places.items():
