@@ -7,7 +7,7 @@ from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -91,7 +91,7 @@ class SweepProgress:
         """The table, if the screen has room for it, and below it the running cells and what is left."""
         running = [cell for cell, state in self.states.items() if state.kind == "running"]
         has_room = len(self.grid.rows) + len(running) + 7 <= self.console.height
-        parts = [self._table(), Text(LEGEND, style="dim")] if has_room else []
+        parts: list[RenderableType] = [self._table(), Text(LEGEND, style="dim")] if has_room else []
         return Group(*parts, self._bars(running), Text(self._footer()))
 
     def _table(self) -> Table:

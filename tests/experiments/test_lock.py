@@ -1,0 +1,26 @@
+import pytest
+
+from phalanx.core.errors import CheckpointError
+from phalanx.experiments.lock import is_locked, locked
+
+
+def test_a_folder_is_made_and_held_by_one_at_a_time(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    with locked(folder, "run folder"):
+        assert is_locked(folder)
+        with pytest.raises(CheckpointError, match=r"^The run folder .* cannot be used: another process is running it\.$"):
+            locked(folder, "run folder")
+    assert not is_locked(folder)
+    locked(folder, "run folder").close()
+
+
+def test_a_folder_that_nobody_ever_held_is_not_locked(tmp_path):
+    assert not is_locked(tmp_path)
+    assert not is_locked(tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"^The sweep's folder .*file/a cannot be used: Not a directory\.$"):
+        locked(tmp_path / "file" / "a", "sweep's folder")
