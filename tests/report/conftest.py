@@ -141,6 +141,12 @@ def build(tmp_path):
     return Builder(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def build_in():
+    """A builder in a given folder, for what many tests share."""
+    return Builder
+
+
+@pytest.fixture(scope="session")
 def rules():
     return RULES

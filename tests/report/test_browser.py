@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 from html import unescape
 
@@ -15,10 +16,9 @@ from phalanx.report.page import page, sections
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install it to test the page in a real browser")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --enable-logging=stderr --v=0"
-).split()
+SWITCHED_OFF = ("gpu", "quic", "background-networking", "component-update", "sync")
+FLAGS = [f"--disable-{name}" for name in SWITCHED_OFF]
+FLAGS += ["--headless", "--no-sandbox", "--no-first-run", "--hide-scrollbars", "--enable-logging=stderr"]
 # Runs in a page around it, for headless windows are never narrower than 500 px. The report itself stays without a script.
 MEASURE = """<!doctype html><body style="margin:0"><iframe id="phone" src="page.html" style="width:360px;height:800px;border:0">
 </iframe><script>
@@ -29,7 +29,7 @@ document.getElementById("phone").onload = event => {
     element => !scrolled(element) && element.getBoundingClientRect().right > 360.5);
   const letters = [...page.querySelectorAll("svg text")].map(element => element.getBoundingClientRect().height);
   const beside = [...page.querySelectorAll("svg")].flatMap(svg => [...svg.querySelectorAll("text")].filter(
-    text => text.getBoundingClientRect().right > 361 || text.getBoundingClientRect().left < -1));
+    text => !text.closest(".scroll") && text.getBoundingClientRect().right > 361 || text.getBoundingClientRect().left < -1));
   document.body.innerHTML = "<output>" + JSON.stringify({
     width: page.documentElement.scrollWidth, wide: wide.map(element => element.tagName + "." + element.className),
     smallest: Math.min(...letters), beside: beside.map(text => text.textContent),
@@ -38,17 +38,19 @@ document.getElementById("phone").onload = event => {
 };</script>"""
 
 
-@pytest.fixture
-def folder(build, tmp_path):
-    """A folder with the page of a run that has every section, and the page around it that measures."""
+@pytest.fixture(scope="module")
+def folder(build_in, tmp_path_factory):
+    """A folder with the page of runs that have every section, and the page around it that measures."""
+    folder = tmp_path_factory.mktemp("page")
+    build = build_in(folder)
     subject = build.subject(*build.seeds(0.8, 0.9))
-    (tmp_path / "page.html").write_text(page(subject, sections(subject, build.own_panels())), encoding="utf-8")
-    (tmp_path / "measure.html").write_text(MEASURE)
-    return tmp_path
+    (folder / "page.html").write_text(page(subject, sections(subject, build.own_panels())), encoding="utf-8")
+    (folder / "measure.html").write_text(MEASURE)
+    return folder
 
 
-def browse(address, tmp_path, *options):
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *options, address]
+def browse(address, folder, *options):
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tempfile.mkdtemp(dir=folder)}", *options, address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]

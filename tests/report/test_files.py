@@ -8,8 +8,9 @@ from phalanx.report.files import write_page, write_plots
 from phalanx.report.page import plots, sections
 
 
-@pytest.fixture
-def drawn(build):
+@pytest.fixture(scope="module")
+def drawn(build_in, tmp_path_factory):
+    build = build_in(tmp_path_factory.mktemp("runs"))
     return plots(sections(build.one(), build.own_panels()))
 
 

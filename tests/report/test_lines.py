@@ -1,6 +1,6 @@
-from phalanx.report.lines import lines, spread
+from phalanx.report.lines import colours_of, lines, spread
 from phalanx.report.series import Band
-from phalanx.report.style import style
+from phalanx.report.style import LINES, style
 
 BAND = Band([1, 2], [0.5, 0.6], [0.4, 0.6], [0.6, 0.6])
 
@@ -47,3 +47,9 @@ def test_the_users_own_matplotlib_settings_are_neither_used_nor_changed():
         figure = drawn({"a": BAND})
         assert figure.axes[0].xaxis.label.get_size() == 9
         assert mpl.rcParams["font.size"] == 33
+
+
+def test_a_name_keeps_its_colour_where_another_has_no_line():
+    assert colours_of(["mean"], ["flame", "krum", "mean"]) == [LINES[2]]
+    many = [f"rule {place}" for place in range(20)]
+    assert colours_of(many[12:], many) == list(LINES)

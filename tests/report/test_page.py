@@ -48,8 +48,9 @@ def made(subject):
     return page(subject, found)
 
 
-@pytest.fixture
-def subjects(build, rules):
+@pytest.fixture(scope="module")
+def subjects(build_in, rules, tmp_path_factory):
+    build = build_in(tmp_path_factory.mktemp("runs"))
     mean = replace(build.attacked, aggregator=rules["mean"])
     runs = build.subject(*build.seeds(0.8, 0.9, name="flame"), *build.seeds(0.7, 0.8, name="mean", experiment=mean))
     sweep = build.sweep({(rule, attack): (0.8, 0.2) for rule in ("mean", "krum") for attack in ("none", "backdoor")})
@@ -57,13 +58,18 @@ def subjects(build, rules):
         "one": build.one(),
         "several": runs,
         "sweep": sweep,
-        "empty": build.subject(build.run("e", mean, [], finished=False)),
+        "empty": build.subject(build.run("empty", mean, [], finished=False)),
     }
 
 
+@pytest.fixture(scope="module")
+def pages(subjects):
+    return {name: made(subject) for name, subject in subjects.items()}
+
+
 @pytest.mark.parametrize("name", ["one", "several", "sweep", "empty"])
-def test_the_page_is_whole_and_loads_nothing(subjects, name):
-    text = made(subjects[name])
+def test_the_page_is_whole_and_loads_nothing(pages, name):
+    text = pages[name]
     found = Structure(text)
     assert found.open == []
     assert len(found.ids) == len(set(found.ids)) > 0
@@ -79,8 +85,8 @@ def test_the_page_is_whole_and_loads_nothing(subjects, name):
     assert "https://" not in text
 
 
-def test_the_page_has_a_strict_policy_a_language_and_a_viewport(subjects):
-    found = Structure(made(subjects["one"]))
+def test_the_page_has_a_strict_policy_a_language_and_a_viewport(pages):
+    found = Structure(pages["one"])
     metas = {
         attributes.get("http-equiv") or attributes.get("name"): attributes.get("content")
         for tag, attributes in found.tags
@@ -93,25 +99,25 @@ def test_the_page_has_a_strict_policy_a_language_and_a_viewport(subjects):
 
 
 @pytest.mark.parametrize("name", ["one", "several", "sweep"])
-def test_every_picture_says_what_it_shows(subjects, name):
-    drawn = [attributes for tag, attributes in Structure(made(subjects[name])).tags if tag == "svg"]
+def test_every_picture_says_what_it_shows(pages, name):
+    drawn = [attributes for tag, attributes in Structure(pages[name]).tags if tag == "svg"]
     assert drawn
     assert all(attributes["role"] == "img" and len(attributes["aria-label"]) > 20 for attributes in drawn)
 
 
 @pytest.mark.parametrize("name", ["one", "several", "sweep"])
-def test_no_colour_is_fixed_in_a_plot_so_that_the_dark_page_has_its_own(subjects, name):
-    drawn = "".join(re.findall(r"<svg.*?</svg>", made(subjects[name]), flags=re.DOTALL))
+def test_no_colour_is_fixed_in_a_plot_so_that_the_dark_page_has_its_own(pages, name):
+    drawn = "".join(re.findall(r"<svg.*?</svg>", pages[name], flags=re.DOTALL))
     fixed = set(re.findall(r"#[0-9a-f]{6}", re.sub(r"data:image/png[^\"]*", "", drawn)))
     assert fixed == set()
-    css = made(subjects[name]).split("</style>")[0]
+    css = pages[name].split("</style>")[0]
     assert all(css.count(f"--{token}:") >= 3 for token in TOKENS.values())  # light, dark, printed
 
 
-def test_the_same_runs_give_the_same_bytes(subjects, build):
+def test_the_same_runs_give_the_same_bytes(subjects, pages):
     again = of_runs([RunRecord.read(run.folder) for group in subjects["several"].groups for run in group.runs])
-    assert made(subjects["several"]) == made(again)
-    assert made(subjects["sweep"]) == made(subjects["sweep"])
+    assert made(again) == pages["several"]
+    assert made(subjects["sweep"]) == pages["sweep"]
 
 
 def test_names_and_values_are_text_and_never_markup(build):
@@ -208,3 +214,9 @@ def test_the_page_of_a_thousand_rounds_and_ten_thousand_clients_stays_small(buil
         events.append(build.round_event(number, clients=clients, influence=[0.01] * 100, malicious=clients[:10]))
         events.append(build.evaluation_event(number, number / 1000, 0.1))
     assert len(made(build.one(events, manifest=manifest))) < 400_000
+
+
+def test_a_sweep_that_has_not_begun_has_a_page(build):
+    text = made(build.sweep({}, failures={"rule mean, attack none, seed 1": "no room"}))
+    assert "0 of 8 cells are finished, 1 failed." in text
+    assert "0 begun, but not finished; 7 not begun." in text

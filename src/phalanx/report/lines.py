@@ -19,7 +19,7 @@ def lines(
     has_legend = max(map(len, bands)) > LONGEST_BESIDE
     figure, axes = figure_with_axes(height=HEIGHT + (0.17 * len(bands) if has_legend else 0))
     for place, (name, band) in enumerate(bands.items()):
-        colour, dashes = colours[place], DASHES[place % len(DASHES)]
+        colour, dashes = colours[place], DASHES[_dashes(colours[place])]
         marker = "o" if len(band.rounds) == 1 else None
         axes.plot(band.rounds, band.mean, color=colour, linestyle=dashes, marker=marker, label=name)
         if list(band.low) != list(band.high):
@@ -40,6 +40,20 @@ def lines(
     else:
         name_lines(axes, {name: band.mean[-1] for name, band in bands.items()}, colours)
     return figure
+
+
+def colours_of(names: Sequence[str], everyone: Sequence[str]) -> list[str]:
+    """The same colour for the same name in every plot of a section, as long as there are enough for everyone.
+
+    >>> colours_of(["b"], ["a", "b"]) == [LINES[1]]
+    True
+    """
+    known = everyone if len(everyone) <= len(LINES) else names
+    return [LINES[list(known).index(name)] for name in names]
+
+
+def _dashes(colour: str) -> int:
+    return LINES.index(colour) % len(DASHES) if colour in LINES else 0
 
 
 def name_lines(axes: Axes, ends: Mapping[str, float], colours: Sequence[str] = LINES) -> None:

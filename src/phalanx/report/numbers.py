@@ -36,9 +36,11 @@ def count(number: int, noun: str) -> str:
 def seconds(value: float) -> str:
     """A duration.
 
-    >>> seconds(0.0123), seconds(4.2), seconds(75), seconds(7500)
-    ('12 ms', '4.2 s', '1 min 15 s', '2 h 5 min')
+    >>> seconds(0.0001), seconds(0.0123), seconds(4.2), seconds(75), seconds(7500)
+    ('< 1 ms', '12 ms', '4.2 s', '1 min 15 s', '2 h 5 min')
     """
+    if 0 < value < 0.0005:
+        return "< 1 ms"
     if value < 0.995:
         return f"{value * 1000:.0f} ms"
     if value < 59.95:

@@ -131,7 +131,7 @@ def _of_sweep(subject: Subject) -> list[str]:
     cells = sweep.sweep.cells
     finished = sum(run.is_finished for run in sweep.runs.values())
     failed = sum(1 for cell in cells if sweep.failure(cell) is not None)
-    progress = f"{finished} of {count(len(cells), 'cell')} {'are' if finished != 1 else 'is'} finished"
+    progress = f"{finished} of {count(len(cells), 'cell')} {'is' if finished == 1 else 'are'} finished"
     progress += f", {failed} failed" if failed else ""
     boards = leaderboards(sweep)
     return [f"{progress}.", *_bests(boards), *_survivors(subject)]

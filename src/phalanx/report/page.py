@@ -132,6 +132,8 @@ def _plot(plot: Plot) -> Html:
     title = [tag("h3", plot.title)] if plot.title else []
     caption = [tag("figcaption", plot.caption)] if plot.caption else []
     drawn = Html(inline_svg(plot.figure, plot.name, escape(plot.alt)))
+    if plot.wide:  # on a phone it keeps its size, and is scrolled
+        drawn = tag("div", drawn, class_="scroll", tabindex="0", role="region", aria_label=plot.title or plot.name)
     return tag("figure", *title, drawn, *caption, class_="wide" if plot.wide else "narrow")
 
 
@@ -158,4 +160,4 @@ def _field(text: str, is_number: bool, is_best: bool, column: int) -> Html:
 
 
 def _is_number(text: str) -> bool:
-    return not text or text[0] in "–-0123456789"
+    return not text or text[0] in "–-<0123456789"

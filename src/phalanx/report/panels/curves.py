@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from phalanx.report.group import Group, Subject
-from phalanx.report.lines import lines
+from phalanx.report.lines import colours_of, lines
 from phalanx.report.panel import Panel, Piece, Plot, Text
 from phalanx.report.series import evaluations
 from phalanx.report.style import MOST_LINES
@@ -54,7 +54,7 @@ def _plots(title: str, groups: dict[str, Group]) -> Iterator[Plot]:
         ends = ", ".join(f"{name} {bands[name].mean[-1] * 100:.1f} %" for name in shown)
         yield Plot(
             "-".join([metric.replace("_", "-"), *_slug(title)]),
-            lines({name: bands[name] for name in shown}),
+            lines({name: bands[name] for name in shown}, colours=colours_of(shown, list(groups))),
             alt=f"{words.capitalize()} over rounds{f', {title}' if title else ''}. At the end: {ends}.",
             title=f"{words.capitalize()}{f' · {title}' if title else ''}",
             caption=caption,

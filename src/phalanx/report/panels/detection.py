@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from phalanx.report.group import Subject
-from phalanx.report.lines import lines
+from phalanx.report.lines import colours_of, lines
 from phalanx.report.panel import Panel, Piece, Plot
 from phalanx.report.series import Band, over_rounds
 from phalanx.report.style import ATTACK, HONEST, MOST_LINES
@@ -24,20 +24,22 @@ class Detection(Panel):
     def show(self, subject: Subject) -> Sequence[Piece] | None:
         """Both rates in one plot for one experiment, a plot each for several."""
         groups = [group for group in subject.groups if over_rounds(group, "tpr") is not None][:MOST_LINES]
+        everyone = [group.label for group in subject.groups]
         if not groups or len(subject.groups) > 2 * MOST_LINES:
             return None
         if len(groups) == 1:
             bands = {name: band for rate, name in RATES.items() if (band := over_rounds(groups[0], rate)) is not None}
-            return [_plot("detection", bands, (ATTACK, HONEST), "Without weight")]
+            colours = [ATTACK if name == "attackers" else HONEST for name in bands]
+            return [_plot("detection", bands, colours, "Without weight")]
         found = []
         for rate, name in RATES.items():
             bands = {group.label: band for group in groups if (band := over_rounds(group, rate)) is not None}
             if bands:
-                found.append(_plot(f"detection-{rate}", bands, None, f"{name.capitalize()} without weight"))
+                colours = colours_of(list(bands), everyone)
+                found.append(_plot(f"detection-{rate}", bands, colours, f"{name.capitalize()} without weight"))
         return found
 
 
-def _plot(name: str, bands: dict[str, Band], colours: tuple[str, str] | None, title: str) -> Plot:
+def _plot(name: str, bands: dict[str, Band], colours: Sequence[str], title: str) -> Plot:
     means = ", ".join(f"{label} {sum(band.mean) / len(band.mean) * 100:.1f} %" for label, band in bands.items())
-    figure = lines(bands) if colours is None else lines(bands, colours=colours)
-    return Plot(name, figure, alt=f"{title} over rounds. On average: {means}.", title=title)
+    return Plot(name, lines(bands, colours=colours), alt=f"{title} over rounds. On average: {means}.", title=title)

@@ -22,7 +22,8 @@ DASH = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]], dtype=bool)
 CHECKERED = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], dtype=bool)
 MEANING = (
     "The stronger the colour, the more of the round's update came from this client; full at twice an equal share. A thin dash: "
-    "its update arrived, and the rule gave it no weight. Checkered: screening dropped it before the rule. Empty: not sampled."
+    "its update arrived, and the rule gave it no weight. Checkered: screening dropped it before the rule. Empty: not sampled. "
+    "Attackers, above the line, are all who attacked in any round."
 )
 NO_INFLUENCE = (
     "A rule without shades mixes values of many clients and attributes no influence: there, colour only says that an update "
