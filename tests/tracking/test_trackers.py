@@ -106,6 +106,27 @@ def test_wandb_has_config_and_summary_and_goes_on_under_the_same_id(tmp_path):
     assert any("final/accuracy" in (item.key, *item.nested_key) and item.value_json == "0.75" for item in summary)
 
 
+SIDE_BY_SIDE = """
+import sys
+from pathlib import Path
+from phalanx.core.events import Event, RunFacts
+from phalanx.tracking import MLflow
+with MLflow(sys.argv[1]).open(RunFacts(sys.argv[2], None, {}, {})) as sink:
+    sink.emit(Event("round", 0, {"loss": 0.5}))
+"""
+
+
+def test_processes_that_begin_at_once_share_one_mlflow_database(tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'shared.db'}"
+    started = [subprocess.Popen([sys.executable, "-c", SIDE_BY_SIDE, uri, f"run{n}"]) for n in range(2)]
+    assert [process.wait() for process in started] == [0, 0]
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("phalanx").experiment_id])
+    assert {(run.info.run_name, run.data.metrics["round/loss"]) for run in runs} == {(f"run{n}", 0.5) for n in range(2)}
+
+
 @pytest.mark.parametrize("kind, package", [("tensorboard", "tensorboard"), ("mlflow", "mlflow"), ("wandb", "wandb")])
 def test_a_missing_package_is_one_sentence_before_any_work(tmp_path, monkeypatch, kind, package):
     monkeypatch.setattr("phalanx.tracking.requirements.find_spec", lambda name: None)

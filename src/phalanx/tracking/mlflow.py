@@ -14,6 +14,7 @@ from phalanx.core.families import Tracker
 from phalanx.tracking.known_run import keep_run, known_run
 from phalanx.tracking.requirements import require_package, require_place
 from phalanx.tracking.scalars import parameters, scalars
+from phalanx.tracking.turns import one_at_a_time
 
 LONGEST = 6000  # characters of a parameter's value, and
 MOST = 100  # parameters in one request: MLflow's limits
@@ -56,10 +57,15 @@ class MLflow(Tracker, kind="mlflow"):
 
         # It would tell of every table that it makes.
         logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
-        client = MlflowClient(tracking_uri=self.tracking_uri or f"sqlite:///{Path(str(run.folder)).resolve() / 'mlflow.db'}")
+        # MLflow lets two processes make the tables of one new file at once, and both fail: a sweep's cells would.
+        with one_at_a_time(self.tracking_uri):
+            client = MlflowClient(
+                tracking_uri=self.tracking_uri or f"sqlite:///{Path(str(run.folder)).resolve() / 'mlflow.db'}"
+            )
+            experiment = self._experiment(client, run.folder)
         number = known_run(run.folder, self.kind)
         if number is None or not _exists(client, number):
-            number = self._create(client, run)
+            number = self._create(client, experiment, run)
             keep_run(run.folder, self.kind, number)
         sink = _RunSink(client, number)
         for event in run.events:
@@ -72,13 +78,24 @@ class MLflow(Tracker, kind="mlflow"):
             raise
         client.set_terminated(number, "FINISHED")
 
-    def _create(self, client: Any, run: RunFacts) -> str:
+    def _experiment(self, client: Any, folder: Path | None) -> str:
+        """The number of the MLflow experiment, which is made if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        # Without a place for artifacts they would belong into a folder `mlruns` where the command was given.
+        artifacts = (Path(str(folder)).resolve() / "mlflow").as_uri() if self.tracking_uri is None else None
+        if found := client.get_experiment_by_name(self.experiment):
+            return str(found.experiment_id)
+        try:
+            return str(client.create_experiment(self.experiment, artifact_location=artifacts))
+        except MlflowException:  # another cell of a sweep may just have made it
+            if found := client.get_experiment_by_name(self.experiment):
+                return str(found.experiment_id)
+            raise
+
+    def _create(self, client: Any, experiment: str, run: RunFacts) -> str:
         from mlflow.entities import Param
 
-        # Without a place for artifacts MLflow makes a folder `mlruns` where the command was given.
-        artifacts = (Path(str(run.folder)).resolve() / "mlflow").as_uri() if self.tracking_uri is None else None
-        found = client.get_experiment_by_name(self.experiment)
-        experiment = found.experiment_id if found else client.create_experiment(self.experiment, artifact_location=artifacts)
         made = client.create_run(experiment, run_name=self.run_name or run.name, tags=dict(run.tags)).info.run_id
         params = [Param(name, str(value)[:LONGEST]) for name, value in parameters(run.config).items()]
         for start in range(0, len(params), MOST):
