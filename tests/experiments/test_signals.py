@@ -14,15 +14,20 @@ def _handlers_are_given_back():
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_the_first_signal_is_raised_and_the_next_are_ignored_while_the_run_is_saved(number):
-    saved = False
-    with pytest.raises(Signalled) as raised, stop_signals():
-        try:
-            signal.raise_signal(number)
-        except Signalled:
-            for name in STOPPING:
-                signal.raise_signal(name)
-            saved = True
-            raise
+    saved = []
+
+    def run() -> None:
+        with stop_signals():
+            try:
+                signal.raise_signal(number)
+            except Signalled:
+                for name in STOPPING:
+                    signal.raise_signal(name)
+                saved.append(True)
+                raise
+
+    with pytest.raises(Signalled) as raised:
+        run()
     assert saved
     assert raised.value.number == number
 
