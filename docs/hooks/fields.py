@@ -36,8 +36,10 @@ def value_of(field: FieldDescription) -> str:
     """What a field takes: a type with its range, or links to the families it may hold."""
     shown = field.type.removesuffix(", optional")
     linked = [family_link(word) for word in re.findall(r"\w+", shown) if word == "stage" or page_of(word)]
-    is_list = shown.startswith("tuple[")
-    return (("list of " if is_list else "") + ", ".join(linked)) if linked else f"`{shown.replace('tuple[', 'list[')}`"
+    is_list, inner = re.fullmatch(r"tuple\[(.+), \.\.\.\]", shown), ", ".join(linked)
+    if is_list:
+        return f"list of {inner or f'`{is_list[1]}`'}"
+    return inner or f"`{shown.replace('tuple[', 'list[')}`"
 
 
 def default_of(field: FieldDescription) -> str:
