@@ -1,10 +1,10 @@
-"""Krum: the one update that has the closest neighbours; and the scores that its family shares."""
+"""Krum: the one update that has the closest neighbours."""
 
 from pydantic import NonNegativeInt
-from torch import Tensor
 
 from phalanx.aggregators.preconditions import require_krum
 from phalanx.aggregators.selection import smallest
+from phalanx.core import linalg
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -29,12 +29,5 @@ class Krum(Aggregator):
         require_krum("Krum", n, self.num_byzantine)
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
-        winner = smallest(krum_scores(updates.squared_distances, self.num_byzantine), 1, updates).double()
+        winner = smallest(linalg.krum_scores(updates.squared_distances, self.num_byzantine), 1, updates).double()
         return Aggregate(updates.weighted_sum(winner), influence=winner), state
-
-
-def krum_scores(squared_distances: Tensor, f: int) -> Tensor:
-    """Sum of squared distances of each row to its n − f − 2 nearest others, `[n]`."""
-    n = len(squared_distances)
-    others = squared_distances.sort(dim=1).values[:, 1:]
-    return others[:, : n - f - 2].sum(dim=1)

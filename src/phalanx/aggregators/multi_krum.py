@@ -2,9 +2,9 @@
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from phalanx.aggregators.krum import krum_scores
 from phalanx.aggregators.preconditions import require_krum
 from phalanx.aggregators.selection import smallest
+from phalanx.core import linalg
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
@@ -37,6 +37,6 @@ class MultiKrum(Aggregator):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         count = self.num_selected or len(updates) - self.num_byzantine
-        selected = smallest(krum_scores(updates.squared_distances, self.num_byzantine), count, updates)
+        selected = smallest(linalg.krum_scores(updates.squared_distances, self.num_byzantine), count, updates)
         influence = selected.double() / count
         return Aggregate(updates.weighted_sum(influence), influence=influence), state

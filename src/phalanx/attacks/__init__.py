@@ -1,28 +1,76 @@
 """Attacks on a federation: on the attackers' data, on their training, on what they send; and the adversary that joins them."""
 
 from phalanx.attacks.adversary import Adversary
-from phalanx.attacks.client import OwnTraining, ProjectedGradient, ProjectOntoBall
-from phalanx.attacks.data import Backdoor, Distributed, LabelFlip, LabelFlipAll, Patch, Pixels, Plus, RandomLabels
+from phalanx.attacks.client import (
+    AnomalyTerm,
+    ConstrainAndScale,
+    KeepOffTopCoordinates,
+    Neurotoxin,
+    OwnTraining,
+    ProjectedGradient,
+    ProjectOntoBall,
+)
+from phalanx.attacks.data import (
+    Backdoor,
+    Blended,
+    CleanLabel,
+    Distributed,
+    LabelFlip,
+    LabelFlipAll,
+    Patch,
+    Pixels,
+    Plus,
+    RandomLabels,
+    Sinusoidal,
+    Warp,
+)
 from phalanx.attacks.schedules import Always, EveryRounds, FromTo, Never, Rounds, Staggered
 from phalanx.attacks.selections import EveryKth, FirstClients, FixedClients, RandomClients, ShareOfRound
-from phalanx.attacks.update import ALittleIsEnough, Gaussian, MinMax, ModelReplacement, Scaling, SignFlip
+from phalanx.attacks.update import (
+    Adaptive,
+    AGRTailored,
+    ALittleIsEnough,
+    FangKrum,
+    FangTrim,
+    Gaussian,
+    InnerProductManipulation,
+    Mimic,
+    MinMax,
+    MinSum,
+    ModelReplacement,
+    Scaling,
+    SignFlip,
+)
 
 __all__ = [
+    "AGRTailored",
     "ALittleIsEnough",
+    "Adaptive",
     "Adversary",
     "Always",
+    "AnomalyTerm",
     "Backdoor",
+    "Blended",
+    "CleanLabel",
+    "ConstrainAndScale",
     "Distributed",
     "EveryKth",
     "EveryRounds",
+    "FangKrum",
+    "FangTrim",
     "FirstClients",
     "FixedClients",
     "FromTo",
     "Gaussian",
+    "InnerProductManipulation",
+    "KeepOffTopCoordinates",
     "LabelFlip",
     "LabelFlipAll",
+    "Mimic",
     "MinMax",
+    "MinSum",
     "ModelReplacement",
+    "Neurotoxin",
     "Never",
     "OwnTraining",
     "Patch",
@@ -36,5 +84,7 @@ __all__ = [
     "Scaling",
     "ShareOfRound",
     "SignFlip",
+    "Sinusoidal",
     "Staggered",
+    "Warp",
 ]

@@ -106,6 +106,13 @@ def _distances(gram: Tensor) -> tuple[Tensor, Tensor]:
     return (minuend - 2 * gram).clamp_(min=0).fill_diagonal_(0), minuend
 
 
+def krum_scores(squared_distances: Tensor, f: int) -> Tensor:
+    """Sum of squared distances of each row to its n − f − 2 nearest others, `[n]`."""
+    n = len(squared_distances)
+    others = squared_distances.sort(dim=1).values[:, 1:]
+    return others[:, : n - f - 2].sum(dim=1)
+
+
 def mixed_squared_distances(mixing: Tensor, distances: Tensor) -> Tensor:
     """Squared distances `[m, m]` of the rows M X, from those of X `[n, n]`; each row of `mixing` `[m, n]` must sum to 1.
 

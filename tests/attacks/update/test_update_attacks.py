@@ -5,7 +5,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phalanx.attacks.update import ALittleIsEnough, Gaussian, MinMax, ModelReplacement, Scaling, SignFlip
+from phalanx.aggregators import Mean, Median
+from phalanx.attacks.update import (
+    Adaptive,
+    AGRTailored,
+    ALittleIsEnough,
+    FangKrum,
+    FangTrim,
+    Gaussian,
+    InnerProductManipulation,
+    Mimic,
+    MinMax,
+    MinSum,
+    ModelReplacement,
+    Scaling,
+    SignFlip,
+)
 from phalanx.core.capabilities import Capability
 from phalanx.core.component import members
 from phalanx.core.errors import PreconditionError
@@ -22,8 +37,18 @@ ATTACKS: list[UpdateAttack] = [
     MinMax("unit"),
     MinMax("sign"),
     MinMax("std", knowledge="own"),
+    MinSum("unit"),
+    MinSum("sign", knowledge="own"),
+    MinSum(),
+    InnerProductManipulation(0.3),
+    FangTrim(),
+    FangTrim(knowledge="own"),
+    FangKrum(),
+    Mimic(),
+    AGRTailored(aggregator=Median(), evaluations=16),
+    Adaptive(aggregator=Mean(), evaluations=16),
 ]
-FOLLOWS_ROWS = [attack for attack in ATTACKS if not isinstance(attack, Gaussian)]
+FOLLOWS_ROWS = [attack for attack in ATTACKS if not isinstance(attack, Gaussian | FangKrum)]  # Fang's λ ends at 1e-5
 TRANSLATES = [attack for attack in ATTACKS if isinstance(attack, ALittleIsEnough) or attack == MinMax()]
 
 

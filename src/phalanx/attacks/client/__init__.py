@@ -1,6 +1,16 @@
 """Changes of the attackers' local training."""
 
+from phalanx.attacks.client.constrain_and_scale import AnomalyTerm, ConstrainAndScale
+from phalanx.attacks.client.neurotoxin import KeepOffTopCoordinates, Neurotoxin
 from phalanx.attacks.client.own_training import OwnTraining
 from phalanx.attacks.client.projected_gradient import ProjectedGradient, ProjectOntoBall
 
-__all__ = ["OwnTraining", "ProjectOntoBall", "ProjectedGradient"]
+__all__ = [
+    "AnomalyTerm",
+    "ConstrainAndScale",
+    "KeepOffTopCoordinates",
+    "Neurotoxin",
+    "OwnTraining",
+    "ProjectOntoBall",
+    "ProjectedGradient",
+]

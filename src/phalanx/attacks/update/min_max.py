@@ -1,12 +1,10 @@
 """Min-Max: as far from the honest mean as the honest clients are from each other, and no farther."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from phalanx.attacks.update.colluding import Colluding
-from phalanx.attacks.update.moments import moments
+from phalanx.attacks.update.deviations import Deviation, mean_and_direction
 from phalanx.core import linalg
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
@@ -32,24 +30,15 @@ class MinMax(Colluding):
     tensor([[1.]])
     """
 
-    deviation: Literal["unit", "sign", "std"] = "std"
+    deviation: Deviation = "std"
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One row for all attackers (one memory, seen f times); metric `gamma`."""
         rows = view.reference()
-        mean, direction = self._direction(rows)
+        mean, direction = mean_and_direction(rows, self.deviation)
         gamma = largest_step(rows, mean, direction)
         row = torch.add(mean, direction, alpha=gamma)
         return Crafted(row.expand(view.num_byzantine, -1), {"gamma": gamma}), state
-
-    def _direction(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        if self.deviation == "std":
-            mean, std = moments(rows)
-            return mean, std.neg_()
-        mean = rows.mean(0)
-        if self.deviation == "sign":
-            return mean, mean.sign().neg_()
-        return mean, -torch.nn.functional.normalize(mean, dim=0, eps=torch.finfo(mean.dtype).tiny)
 
 
 def largest_step(rows: Tensor, mean: Tensor, direction: Tensor) -> float:

@@ -1,0 +1,89 @@
+"""Attacks that know the rule and search for what hurts it most."""
+
+from dataclasses import KW_ONLY
+from typing import Annotated, ClassVar, get_args
+
+import torch
+from pydantic import Field
+
+from phalanx.attacks.update.colluding import Colluding
+from phalanx.attacks.update.damage import COARSE, Damage, Objective, search
+from phalanx.attacks.update.deviations import Deviation, mean_and_direction
+from phalanx.core.families import Aggregator
+from phalanx.core.types import AttackView, Crafted, RoundContext, State
+
+Evaluations = Annotated[int, Field(ge=COARSE, le=1000)]
+
+
+class AGRTailored(Colluding, kind="agr_tailored"):
+    """All attackers send `mean + γ p`, with the γ that moves this very rule's result farthest from the honest mean.
+
+    The rule is the server's own, or the one that the attackers take it to be (`aggregator`). γ is searched over `evaluations`
+    calls of it: powers of two first, then around the best one. Works against every rule that needs no more than rows,
+    pipelines and your own too; a rule's memory between rounds is unknown to it. Metrics: `gamma` and how far the result was
+    moved (`deviation`), as multiples of the honest spread. Costs `evaluations` times the rule.
+
+    Reference: Shejwalkar and Houmansadr, Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
+    Federated Learning, NDSS 2021, Section IV. Differs from the paper: one search for every rule, where it has a formula for
+    each.
+
+    >>> from phalanx.aggregators import Median
+    >>> AGRTailored(aggregator=Median())(torch.tensor([[1.0], [2.0], [3.0]]), num_byzantine=1).item() < 1
+    True
+    """
+
+    deviation: Deviation = "std"
+    _: KW_ONLY
+    aggregator: Aggregator | None = None
+    """The rule that they expect; None: they know the server's."""
+    evaluations: Evaluations = 32
+
+    knows_aggregator: ClassVar[bool] = True
+
+    def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
+        """One row for all attackers; metrics `gamma` and `deviation`."""
+        rows = view.reference()
+        mean, direction = mean_and_direction(rows, self.deviation)
+        damage = Damage(self.aggregator or view.aggregator, rows, view.num_byzantine, context, "distance")
+        gamma, reached = search(damage, mean, direction, self.evaluations)
+        row = torch.add(mean, direction, alpha=gamma)
+        return Crafted(row.expand(view.num_byzantine, -1), {"gamma": gamma, "deviation": reached / damage.spread}), state
+
+
+class Adaptive(Colluding):
+    """The worst of the simple directions at its worst length, against whatever rule: how to judge a defence honestly.
+
+    Tries the deviations "unit", "sign" and "std", forwards and backwards, each with a search over γ as in AGRTailored, and
+    sends `mean + γ p` of the best. `objective` is what harm means: "distance" from the honest mean, or how far the step is
+    turned "against" it. A defence that holds against this may still fall to an attack made for it. Metrics: `gamma`,
+    `direction` (which of the six, from 0) and `deviation`. Costs 6 · `evaluations` times the rule.
+
+    Reference: none of its own; Tramèr et al., On Adaptive Attacks to Adversarial Example Defenses, NeurIPS 2020 (arXiv
+    2002.08347) for the principle.
+
+    >>> from phalanx.aggregators import Median
+    >>> Adaptive(aggregator=Median())(torch.tensor([[1.0], [2.0], [4.0]]), num_byzantine=1).item() < 1
+    True
+    """
+
+    _: KW_ONLY
+    objective: Objective = "distance"
+    aggregator: Aggregator | None = None
+    """The rule that they expect; None: they know the server's."""
+    evaluations: Evaluations = 24
+
+    knows_aggregator: ClassVar[bool] = True
+
+    def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
+        """One row for all attackers."""
+        rows = view.reference()
+        damage = Damage(self.aggregator or view.aggregator, rows, view.num_byzantine, context, self.objective)
+        best, row, metrics = -torch.inf, rows[0], dict[str, float]()
+        for place, (deviation, sign) in enumerate((kind, sign) for kind in get_args(Deviation) for sign in (1, -1)):
+            mean, direction = mean_and_direction(rows, deviation)
+            direction *= sign
+            gamma, reached = search(damage, mean, direction, self.evaluations)
+            if reached > best + 1e-6 * abs(reached):  # of as good ones the first, whatever their last digits
+                best, row = reached, torch.add(mean, direction, alpha=gamma)
+                metrics = {"gamma": gamma, "direction": float(place), "deviation": reached / damage.spread}
+        return Crafted(row.expand(view.num_byzantine, -1), metrics), state

@@ -1,0 +1,116 @@
+"""AGRTailored and Adaptive: attacks that search for what hurts this very rule most."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import phalanx
+from phalanx.aggregators import (
+    Bulyan,
+    DnC,
+    Krum,
+    Mean,
+    Median,
+    MoNNA,
+    MultiKrum,
+    NearestNeighborMixing,
+    Pipeline,
+    TrimmedMean,
+)
+from phalanx.attacks import Adversary, FirstClients
+from phalanx.attacks.update import Adaptive, AGRTailored, MinMax
+from phalanx.core.errors import CapabilityError, ConfigError
+from phalanx.core.families import Aggregator
+from phalanx.core.types import Aggregate, AttackView, RoundContext
+
+RULES = (
+    Median(3),
+    TrimmedMean(3),
+    Krum(3),
+    MultiKrum(3),
+    Bulyan(3),
+    DnC(3),
+    Pipeline((NearestNeighborMixing(3), TrimmedMean(3))),
+)
+HONEST = torch.randn(13, 60, generator=torch.Generator().manual_seed(0)) + 0.5
+
+
+def deviation(rule: Aggregator, malicious: torch.Tensor, honest: torch.Tensor = HONEST) -> float:
+    return float((rule(torch.cat([malicious, honest])) - honest.mean(0)).norm())
+
+
+def craft(attack, rule):
+    view = AttackView(own=HONEST[:3], own_clean=lambda: HONEST, num_updates=16, honest=HONEST, aggregator=rule)
+    return attack.craft(view, {}, RoundContext.for_matrix(HONEST))[0]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("direction", ["unit", "sign", "std"])
+def test_it_reaches_what_a_fine_grid_reaches_along_its_direction(rule: Aggregator, direction: str) -> None:
+    crafted = craft(AGRTailored(direction, evaluations=48), rule)
+    mean = HONEST.mean(0)
+    step = (crafted.rows[0] - mean) / crafted.metrics["gamma"]
+    grid = [deviation(rule, (mean + gamma * step).repeat(3, 1)) for gamma in torch.logspace(-3, 3, 200).tolist()]
+    assert deviation(rule, crafted.rows) > 0.9 * max(grid)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+def test_the_metric_says_what_the_rule_then_does_and_adaptive_does_no_less(rule: Aggregator) -> None:
+    tailored, adaptive = craft(AGRTailored(), rule), craft(Adaptive(), rule)
+    spread = float((HONEST - HONEST.mean(0)).square().sum(1).mean().sqrt())
+    for crafted in (tailored, adaptive):
+        assert deviation(rule, crafted.rows) == pytest.approx(crafted.metrics["deviation"] * spread, rel=1e-4)
+    assert adaptive.metrics["deviation"] > 0.95 * tailored.metrics["deviation"]
+    assert deviation(rule, adaptive.rows) > 0.9 * deviation(rule, MinMax()(HONEST, num_byzantine=3))
+
+
+def test_a_mean_has_no_bound() -> None:
+    assert craft(Adaptive(), Mean()).metrics["deviation"] > 10 * craft(Adaptive(), Median(3)).metrics["deviation"]
+
+
+def test_the_objective_against_turns_the_step() -> None:
+    crafted = craft(Adaptive(objective="against"), Mean())
+    assert Mean()(torch.cat([crafted.rows, HONEST])) @ HONEST.mean(0) < 0
+
+
+class _Sum(Aggregator):
+    """A third party's rule: the sum."""
+
+    def combine(self, updates, state, context):
+        return Aggregate(updates.matrix.sum(dim=0)), state
+
+
+def test_it_works_against_a_rule_that_nobody_foresaw_and_against_a_guess() -> None:
+    assert craft(AGRTailored(), _Sum()).metrics["deviation"] > 10
+    guessed = craft(AGRTailored(aggregator=Median(3)), _Sum())
+    assert torch.equal(guessed.rows, craft(AGRTailored(), Median(3)).rows)
+
+
+def test_outside_of_a_federation_the_rule_must_be_given() -> None:
+    with pytest.raises(ConfigError, match="the attack needs the rule that it is made for: give `aggregator`"):
+        AGRTailored()(HONEST, num_byzantine=3)
+
+
+def test_a_rule_that_needs_the_servers_data_cannot_be_asked() -> None:
+    with pytest.raises(CapabilityError, match="An attack made for MoNNA needs a trusted root data set"):
+        craft(AGRTailored(), MoNNA(num_byzantine=3))
+
+
+def test_in_a_federation_it_knows_the_servers_rule_and_reports_what_it_reached() -> None:
+    class Seen:
+        def __init__(self):
+            self.metrics = []
+
+        def emit(self, event):
+            if event.kind == "round":
+                self.metrics.append(event.values["attack"])
+
+    experiment = phalanx.Experiment(
+        aggregator=TrimmedMean(2), adversary=Adversary(who=FirstClients(count=2), update=AGRTailored(evaluations=16))
+    )
+    short = dataclasses.replace(experiment, run=dataclasses.replace(experiment.run, rounds=2))
+    seen = Seen()
+    phalanx.run(short, sinks=[seen])
+    assert [set(metrics) for metrics in seen.metrics] == [{"gamma", "deviation"}] * 2
+    assert all(metrics["deviation"] > 0 for metrics in seen.metrics)
