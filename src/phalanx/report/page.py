@@ -14,6 +14,7 @@ from phalanx.report.svg import inline_svg
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 LONG = 40  # characters: a longer field of a table may wrap
+LONGEST_NUMBER = 24  # characters: what is longer is a digest
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ def _anchor(place: int) -> str:
 
 
 def _section(section: Section, place: int) -> Html:
-    heading = (tag("h2", section.panel.title), tag("p", section.panel.explains, class_="explains"))
+    heading = (
+        tag("div", tag("h2", section.panel.title), tag("p", section.panel.explains, class_="explains"), class_="heading"),
+    )
     if section.failure is not None:
         return tag("section", *heading, tag("p", section.failure, class_="failed"), id=_anchor(place))
     is_narrow = len(section.pieces) == 1 and isinstance(section.pieces[0], Plot) and not section.pieces[0].wide
@@ -160,4 +163,4 @@ def _field(text: str, is_number: bool, is_best: bool, column: int) -> Html:
 
 
 def _is_number(text: str) -> bool:
-    return not text or text[0] in "–-<0123456789"
+    return not text or (text[0] in "–-<0123456789" and len(text) <= LONGEST_NUMBER)
