@@ -26,3 +26,8 @@ def test_anything_with_emit_is_a_sink():
 
     assert isinstance(Memory(), Sink)
     assert not isinstance(object(), Sink)
+
+
+def test_an_event_comes_back_from_its_json_object():
+    event = Event("round", 3, {"loss": 0.5, "rejected": {"not finite": [1]}})
+    assert Event.from_dict(event.as_dict()) == event

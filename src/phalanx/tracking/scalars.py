@@ -20,7 +20,7 @@ def scalars(event: Event) -> dict[str, float]:
     """
     found = dict(_numbers(event))
     if event.kind == "round":
-        found["round/rejected"] = sum(value for name, value in found.items() if name.startswith("rejected/"))
+        found["round/rejected"] = float(sum(value for name, value in found.items() if name.startswith("rejected/")))
         if isinstance(influence := event.values.get("influence"), list):
             found["round/without_influence"] = float(influence.count(0.0))
         found["round/kept_model"] = float("kept_model" in event.values)
