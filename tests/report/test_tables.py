@@ -38,7 +38,7 @@ def test_a_field_has_one_decimal_a_deviation_where_there_is_one_and_a_dash_for_n
 
 def test_the_footnote_says_what_the_marks_mean_and_how_many_seeds_there_are():
     assert footnote(BOARD).startswith("Mean ± sample standard deviation over 1 to 2 seeds. Bold: the best of the column, and ")
-    assert "a paired t-test cannot tell from it with 95 % confidence." in footnote(BOARD)
+    assert "a one-sided paired t-test does not show to be worse at 95 %." in footnote(BOARD)
     assert footnote(SINGLE, mark="*").startswith("One seed: nothing can be told about the spread. *: the best")
     assert title(BOARD) == "Attack success in percent, lower is better"
 
@@ -85,7 +85,7 @@ def test_latex_is_a_booktabs_table_with_names_escaped():
     assert r"trimmed\_mean & 55.0 $\pm$ 7.1 & -- \\" in text
     assert r"a\textbar{}b \& c & \textbf{12.3 $\pm$ 0.0} & \textbf{100.0} \\" in text
     assert r"\label{tab:attack-success}" in text
-    assert r"95 \% confidence." in text
+    assert r"to be worse at 95 \%." in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrr}")] == [1, 1, 1, 1]
     assert text.count("{") == text.count("}")
 

@@ -18,7 +18,7 @@ Place = tuple[str, str]  # a row and a column
 
 @dataclass(frozen=True)
 class Score:
-    """One field of a leaderboard: the values by seed, and whether no other row of its column is better with confidence."""
+    """One field of a leaderboard: the values by seed, and whether it is the best of its column or not shown to be worse."""
 
     values: Mapping[int, float]
     is_best: bool
@@ -102,7 +102,7 @@ def leaderboards(record: SweepRecord, *, columns: str | None = None) -> tuple[Le
 
 
 def _best(values: Mapping[Place, Mapping[int, float]], column: str, higher: bool) -> Sequence[Place]:
-    """The rows of a column that are best, or cannot be told from the best: a paired t-test over the seeds that both have.
+    """The rows of a column that are best, or not shown to be worse: a one-sided paired t-test over the seeds that both have.
 
     With a single seed nothing can be told: only equal values are tied with the best.
     """
@@ -120,4 +120,4 @@ def _is_tied(values: Mapping[int, float], best: Mapping[int, float]) -> bool:
     if len(gaps) < 2 or stdev(gaps) == 0:
         return False
     t = fmean(gaps) / (stdev(gaps) / len(gaps) ** 0.5)
-    return bool(2 * stdtr(len(gaps) - 1, -abs(t)) > 1 - CONFIDENCE)
+    return bool(stdtr(len(gaps) - 1, -abs(t)) > 1 - CONFIDENCE)

@@ -72,8 +72,8 @@ def footnote(board: Leaderboard, *, mark: str = "Bold") -> str:
         return f"One seed: nothing can be told about the spread. {mark}: the best of the column, and what equals it."
     seeds = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     return (
-        f"Mean ± sample standard deviation over {seeds}. {mark}: the best of the column, and whatever a paired "
-        f"t-test cannot tell from it with {CONFIDENCE * 100:.0f} % confidence."
+        f"Mean ± sample standard deviation over {seeds}. {mark}: the best of the column, and whatever a one-sided "
+        f"paired t-test does not show to be worse at {CONFIDENCE * 100:.0f} %."
     )
 
 

@@ -13,7 +13,7 @@ from phalanx.report.style import ATTACK, HONEST, INK, MUTED, PAPER, figure_with_
 
 NAMES = {"accuracy": "Accuracy", "attack_success": "Attack success"}
 MOST_FIELDS = 200
-MARKED = "★ best of its column, or not to be told from the best (paired t-test over the seeds, 95 %)."
+MARKED = "★ best of its column, or not shown to be worse (one-sided paired t-test over the seeds, 95 %)."
 MEANS = "Mean ± sample standard deviation over seeds."
 
 
