@@ -127,6 +127,16 @@ def schema() -> None:
     print_schema()
 
 
+def conformance(
+    library: Annotated[str, typer.Option("--library", metavar="NAME", help="phalanx, byzfl or flower.")] = "phalanx",
+    as_json: Json = False,
+) -> None:
+    """Does a library's Krum do what Krum's paper says? Cases and rules in one table, each failure with its reason."""
+    from phalanx.cli.conforming import show_conformance
+
+    show_conformance(library, as_json=as_json)
+
+
 def demo() -> None:
     """Attack and defend a small federation: three attacks, four rules, one table, about a minute."""
     from phalanx.cli.demonstration import demonstrate

@@ -32,6 +32,7 @@ app.command("report")(commands.report)
 app.command("list")(commands.list_components)
 app.command("data")(commands.data)
 app.command("schema")(commands.schema)
+app.command("conformance")(commands.conformance)
 
 
 @app.callback(invoke_without_command=True)

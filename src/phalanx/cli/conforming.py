@@ -1,0 +1,64 @@
+"""`phalanx conformance`: which implementation of a rule does what its paper says, case by case."""
+
+import json
+
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from phalanx.cli.terminal import console
+from phalanx.core.errors import ConfigError
+from phalanx.core.explain import nearest
+from phalanx.testing.conformance import CASES, LIBRARIES, Outcome, Subject, library_version, run_case
+
+MARKS = {True: "[green]✓[/]", False: "[red]×[/]", None: "[dim]–[/]"}
+
+
+def show_conformance(library: str, *, as_json: bool) -> None:
+    """Run all cases on a library's rules; a table of marks and a line a failure. Raises: ConfigError if there is none."""
+    if library not in LIBRARIES:
+        raise ConfigError(f"{library!r} is no library that can be tried{nearest(library, LIBRARIES)}")
+    subjects = list(LIBRARIES[library][1]())
+    outcomes: dict[str, tuple[Outcome, ...]] = {}
+    with Progress(console=console(stderr=True), transient=True, disable=not console(stderr=True).is_terminal) as bar:
+        task = bar.add_task(library, total=len(subjects) * len(CASES))
+        for subject in subjects:
+            outcomes[subject.name] = tuple(_run(case, subject, bar, task) for case in CASES)
+    if as_json:
+        print(json.dumps(_document(library, subjects, outcomes), indent=2))  # noqa: T201 - what a script reads
+        return
+    _print(library, outcomes)
+
+
+def _run(case: str, subject: Subject, bar: Progress, task: object) -> Outcome:
+    outcome = run_case(case, subject)
+    bar.advance(task)  # type: ignore[arg-type]
+    return outcome
+
+
+def _document(library: str, subjects: list[Subject], outcomes: dict[str, tuple[Outcome, ...]]) -> dict[str, object]:
+    methods = {subject.name: subject.method for subject in subjects}
+    rules = {
+        name: {"method": methods[name], "cases": {one.case: {"passed": one.passed, "reason": one.reason} for one in found}}
+        for name, found in outcomes.items()
+    }
+    return {"library": library, "version": library_version(library), "rules": rules}
+
+
+def _print(library: str, outcomes: dict[str, tuple[Outcome, ...]]) -> None:
+    screen = console()
+    table = Table(title=f"{library} {library_version(library)}: rules down, cases across")
+    table.add_column("rule")
+    for number in range(1, len(CASES) + 1):
+        table.add_column(str(number), justify="center")
+    for name, found in outcomes.items():
+        table.add_row(escape(name), *(MARKS[one.passed] for one in found))
+    screen.print(table)
+    for number, (name, case) in enumerate(CASES.items(), start=1):
+        what = (case.__doc__ or "").strip().partition("\n")[0]
+        screen.print(f"{number:3} {name.replace('_', ' ')}: {what}", markup=False, highlight=False)
+    failures = [(name, one) for name, found in outcomes.items() for one in found if one.passed is False]
+    count = sum(one.passed is not None for found in outcomes.values() for one in found)
+    screen.print(f"\n{count - len(failures)} of {count} passed.", highlight=False)
+    for name, one in failures:
+        screen.print(f"  {name}, {one.case.replace('_', ' ')}: {one.reason}", markup=False, highlight=False)
