@@ -11,7 +11,19 @@ from phalanx.core.component import members
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Architecture
 from phalanx.core.params import Layout
-from phalanx.models import CNN, MLP, ConvNet8, FlipCNN, LogisticRegression, ResNet18, ResNet20, SkyMaskCNN
+from phalanx.models import (
+    CNN,
+    MLP,
+    ConvNet8,
+    FlipCNN,
+    LogisticRegression,
+    MobileNet,
+    MobileNetV3,
+    ResNet18,
+    ResNet20,
+    ResNet56,
+    SkyMaskCNN,
+)
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 CASES = [
@@ -26,6 +38,9 @@ CASES = [
     (ResNet20(), COLOUR),
     (ResNet18(width=16), COLOUR),
     (ResNet18("group", width=16), COLOUR),
+    (ResNet56(), COLOUR),
+    (MobileNet(), COLOUR),
+    (MobileNetV3(), COLOUR),
 ]
 each_case = pytest.mark.parametrize("architecture, shape", CASES, ids=lambda value: str(value))
 
@@ -62,6 +77,33 @@ def convnet8(w: int) -> int:
     return sum(conv(a, b, 3) + 2 * b for a, b in pairwise(widths)) + linear(4 * w * 9, 10)
 
 
+def cifar_resnet(blocks: int) -> int:
+    stages = [(16, 16), *[(16, 16)] * (blocks - 1), (16, 32), *[(32, 32)] * (blocks - 1), (32, 64), *[(64, 64)] * (blocks - 1)]
+    return conv(3, 16, 3, bias=False) + 32 + sum(block(*stage) for stage in stages) + linear(64, 10)
+
+
+def mobilenet() -> int:
+    widths = [32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
+    separable = sum(9 * a + 2 * a + conv(a, b, 1, bias=False) + 2 * b for a, b in pairwise(widths))
+    return conv(3, 32, 3, bias=False) + 64 + separable + linear(1024, 10)
+
+
+def mobilenet_v3() -> int:
+    def inverted(narrow: int, kernel: int, expanded: int, wide: int, inner: int) -> int:
+        widen = 0 if expanded == narrow else conv(narrow, expanded, 1, bias=False) + 2 * expanded
+        weigh = conv(expanded, inner, 1) + conv(inner, expanded, 1) if inner else 0
+        return widen + kernel**2 * expanded + 2 * expanded + weigh + conv(expanded, wide, 1, bias=False) + 2 * wide
+
+    blocks = [
+        *[(16, 3, 16, 16, 0), (16, 3, 64, 24, 0), (24, 3, 72, 24, 0), (24, 5, 72, 40, 24)],
+        *[(40, 5, 120, 40, 32), (40, 5, 120, 40, 32), (40, 3, 240, 80, 0), (80, 3, 200, 80, 0), (80, 3, 184, 80, 0)],
+        *[(80, 3, 184, 80, 0), (80, 3, 480, 112, 120), (112, 3, 672, 112, 168), (112, 5, 672, 160, 168)],
+        *[(160, 5, 960, 160, 240), (160, 5, 960, 160, 240)],
+    ]
+    stem, last = conv(3, 16, 3, bias=False) + 32, conv(160, 960, 1, bias=False) + 1920
+    return stem + sum(inverted(*sizes) for sizes in blocks) + last + linear(960, 1280) + linear(1280, 10)
+
+
 @pytest.mark.parametrize(
     "architecture, shape, classes, by_hand, published",
     [
@@ -73,20 +115,10 @@ def convnet8(w: int) -> int:
         (SkyMaskCNN(), GREY, 10, conv(1, 30, 3) + conv(30, 50, 3) + linear(1250, 100) + linear(100, 10), 139_960),
         (FlipCNN(), GREY, 10, conv(1, 20, 5) + conv(20, 50, 5) + linear(800, 500) + linear(500, 10), 431_080),
         (ConvNet8(), COLOUR, 10, convnet8(64), 2_904_970),
-        (
-            ResNet20(),
-            COLOUR,
-            10,
-            conv(3, 16, 3, bias=False)
-            + 32
-            + 3 * block(16, 16)
-            + block(16, 32)
-            + 2 * block(32, 32)
-            + block(32, 64)
-            + 2 * block(64, 64)
-            + linear(64, 10),
-            272_474,
-        ),
+        (ResNet20(), COLOUR, 10, cifar_resnet(3), 272_474),
+        (ResNet56(), COLOUR, 10, cifar_resnet(9), 855_770),
+        (MobileNet(), COLOUR, 10, mobilenet(), 3_217_226),
+        (MobileNetV3(), COLOUR, 10, mobilenet_v3(), 4_214_842),
         (ResNet18(), COLOUR, 10, resnet18(64), 11_173_962),
         (ResNet18("group"), COLOUR, 10, resnet18(64), 11_173_962),
         (ResNet18(width=32), COLOUR, 10, resnet18(32), 2_797_610),
@@ -140,14 +172,14 @@ def test_weights_and_buffers_have_the_statistics_of_torchs_own_initialisation(ar
             if hasattr(part, "reset_parameters"):
                 part.reset_parameters()
     for (name, mine), (_, other) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
-        if mine.numel() < 1000:
+        if mine.numel() <= 1024:
             continue
         bound = float(other.abs().max())
         assert mine.abs().max() == pytest.approx(bound, rel=0.03), name
         # Five standard errors of the mean and of the variance of a uniform variable.
         assert abs(float(mine.mean())) <= 5 * bound / math.sqrt(3 * mine.numel()), name
         assert float(mine.var()) == pytest.approx(float(other.var()), rel=10 * math.sqrt(0.8 / mine.numel())), name
-    small = {name: value for name, value in ours.state_dict().items() if value.numel() < 1000}
+    small = {name: value for name, value in ours.state_dict().items() if value.numel() <= 1024}
     for part_name, part in ours.named_modules():
         if isinstance(part, nn.BatchNorm2d | nn.GroupNorm):
             assert small[f"{part_name}.weight"].eq(1).all()

@@ -5,8 +5,23 @@ from phalanx.models.convnet8 import ConvNet8
 from phalanx.models.flip_cnn import FlipCNN
 from phalanx.models.logistic_regression import LogisticRegression
 from phalanx.models.mlp import MLP
+from phalanx.models.mobilenet import MobileNet
+from phalanx.models.mobilenet_v3 import MobileNetV3
 from phalanx.models.resnet18 import ResNet18
 from phalanx.models.resnet20 import ResNet20
+from phalanx.models.resnet56 import ResNet56
 from phalanx.models.skymask_cnn import SkyMaskCNN
 
-__all__ = ["CNN", "MLP", "ConvNet8", "FlipCNN", "LogisticRegression", "ResNet18", "ResNet20", "SkyMaskCNN"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "ConvNet8",
+    "FlipCNN",
+    "LogisticRegression",
+    "MobileNet",
+    "MobileNetV3",
+    "ResNet18",
+    "ResNet20",
+    "ResNet56",
+    "SkyMaskCNN",
+]

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from phalanx.core.families import Architecture
-from phalanx.models.basic_block import BasicBlock
+from phalanx.models.cifar_resnet import CifarResNet
 from phalanx.models.initialise import build
 from phalanx.models.shapes import image_shape
 
@@ -21,22 +21,4 @@ class ResNet20(Architecture, kind="resnet20"):
 
     def build(self, input_shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> nn.Module:
         channels, *_ = image_shape(input_shape, "ResNet20", smallest=8)
-        return build(lambda: _ResNet(channels, num_classes), generator)
-
-
-class _ResNet(nn.Sequential):
-    def __init__(self, channels: int, num_classes: int) -> None:
-        stages = [
-            BasicBlock(narrow, wide, stride)
-            for first, wide, step in ((16, 16, 1), (16, 32, 2), (32, 64, 2))
-            for narrow, stride in ((first, step), (wide, 1), (wide, 1))
-        ]
-        super().__init__(
-            nn.Conv2d(channels, 16, 3, padding=1, bias=False),
-            nn.BatchNorm2d(16),
-            nn.ReLU(),
-            *stages,
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(64, num_classes),
-        )
+        return build(lambda: CifarResNet(channels, 3, num_classes), generator)
