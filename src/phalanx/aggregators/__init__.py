@@ -6,6 +6,7 @@ from phalanx.aggregators.bulyan import Bulyan
 from phalanx.aggregators.caf import CAF
 from phalanx.aggregators.centered_clipping import CenteredClipping
 from phalanx.aggregators.clip_norm import ClipNorm
+from phalanx.aggregators.clip_tensors import ClipTensors
 from phalanx.aggregators.clip_to_median_norm import ClipToMedianNorm
 from phalanx.aggregators.dnc import DnC
 from phalanx.aggregators.flame import Flame
@@ -38,6 +39,7 @@ __all__ = [
     "CAF",
     "CenteredClipping",
     "ClipNorm",
+    "ClipTensors",
     "ClipToMedianNorm",
     "DnC",
     "Flame",
