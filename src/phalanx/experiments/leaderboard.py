@@ -12,16 +12,23 @@ from phalanx.experiments.sweep import Cell, Sweep
 from phalanx.experiments.sweep_record import SweepRecord
 
 CONFIDENCE = 0.95
+FEWEST_SEEDS = 3
 METRICS = {"accuracy": True, "attack_success": False}  # and whether more of it is better
 Place = tuple[str, str]  # a row and a column
 
 
 @dataclass(frozen=True)
 class Score:
-    """One field of a leaderboard: the values by seed, and whether it is the best of its column or not shown to be worse."""
+    """One field of a leaderboard: the values by seed, and where it stands in its column.
+
+    `is_best`: it has the best mean. `is_tied`: it has not, but is not shown to be worse. `is_complete`: it has a value for every
+    seed that another row of the column has; others stand outside of the competition.
+    """
 
     values: Mapping[int, float]
-    is_best: bool
+    is_best: bool = False
+    is_tied: bool = False
+    is_complete: bool = True
 
     @property
     def mean(self) -> float:
@@ -95,29 +102,35 @@ def leaderboards(record: SweepRecord, *, columns: str | None = None) -> tuple[Le
             if value is not None:
                 values.setdefault(place, {})[cell.seed] = float(value)
         if values:
-            scores = {place: Score(by_seed, place in _best(values, place[1], higher)) for place, by_seed in values.items()}
+            scores = {place: score for name in grid.columns for place, score in _judged(values, name, higher).items()}
             shown = tuple(name for name in grid.columns if any(column == name for _, column in values))
             boards.append(Leaderboard(metric, higher, grid.row_axis, grid.column_axis, grid.rows, shown, scores))
     return tuple(boards)
 
 
-def _best(values: Mapping[Place, Mapping[int, float]], column: str, higher: bool) -> Sequence[Place]:
-    """The rows of a column that are best, or not shown to be worse: a one-sided paired t-test over the seeds that both have.
-
-    With a single seed nothing can be told: only equal values are tied with the best.
-    """
-    sign = 1.0 if higher else -1.0
+def _judged(values: Mapping[Place, Mapping[int, float]], column: str, higher: bool) -> dict[Place, Score]:
+    """The scores of one column. Only rows with all its seeds compete: means over different seeds are no comparison."""
     rivals = {place: by_seed for place, by_seed in values.items() if place[1] == column}
-    top = max(rivals, key=lambda place: sign * fmean(rivals[place].values()))
-    return [place for place in rivals if place == top or _is_tied(rivals[place], rivals[top])]
+    seeds = {seed for by_seed in rivals.values() for seed in by_seed}
+    complete = {place: by_seed for place, by_seed in rivals.items() if by_seed.keys() == seeds}
+    sign = 1.0 if higher else -1.0
+    top = max(complete.values(), key=lambda by_seed: sign * fmean(by_seed.values()), default={})
+
+    def judge(place: Place, by_seed: Mapping[int, float]) -> Score:
+        if place not in complete:
+            return Score(by_seed, is_complete=False)
+        is_best = fmean(by_seed.values()) == fmean(top.values())
+        return Score(by_seed, is_best, not is_best and _is_tied([sign * (top[seed] - by_seed[seed]) for seed in sorted(seeds)]))
+
+    return {place: judge(place, by_seed) for place, by_seed in rivals.items()}
 
 
-def _is_tied(values: Mapping[int, float], best: Mapping[int, float]) -> bool:
-    seeds = sorted(values.keys() & best.keys())
-    gaps = [values[seed] - best[seed] for seed in seeds]
-    if not any(gaps):
-        return bool(gaps)
-    if len(gaps) < 2 or stdev(gaps) == 0:
+def _is_tied(gaps: Sequence[float]) -> bool:
+    """Whether a one-sided paired t-test leaves open that a row is as good as the best, which leads by `gaps`, one a seed.
+
+    Fewer than three seeds tell nothing, so nothing is called a tie.
+    """
+    if len(gaps) < FEWEST_SEEDS or stdev(gaps) == 0:
         return False
     t = fmean(gaps) / (stdev(gaps) / len(gaps) ** 0.5)
-    return bool(stdtr(len(gaps) - 1, -abs(t)) > 1 - CONFIDENCE)
+    return bool(stdtr(len(gaps) - 1, -t) > 1 - CONFIDENCE)
