@@ -160,7 +160,7 @@ class Shows(Panel):
         return [
             Text("a & b"),
             Plot("mine", figure, alt='a "line"', title="Mine", caption="Below."),
-            Grid(["x", "y"], [["one", "1.0"], ["two", "–"]], "Numbers.", frozenset({(0, 1)})),
+            Grid(["x", "y"], [["one", "1.0"], ["two", "–"]], "Numbers.", frozenset({(0, 1)}), frozenset({(1, 1)})),
             Code("Open", "x < 1", is_open=True),
         ]
 
@@ -179,8 +179,8 @@ def test_every_piece_is_written(build):
     found = Structure(page(subject, sections(subject, [Shows()])))
     assert ("details", {"open": None}) in found.tags
     assert [attributes["aria-label"] for tag, attributes in found.tags if tag == "svg"] == ['a "line"']
-    assert [attributes["class"] for tag, attributes in found.tags if tag == "td"] == ["number best", "number"]
-    assert {"Mine", "Below.", "Numbers.", " (best)", "x < 1"} <= set(found.text)
+    assert [attributes["class"] for tag, attributes in found.tags if tag == "td"] == ["number best", "number tied"]
+    assert {"Mine", "Below.", "Numbers.", " (best)", " (not shown to be worse)", "x < 1"} <= set(found.text)
 
 
 def test_panels_are_found_through_the_entry_point_in_the_order_of_their_places(build):

@@ -1,11 +1,13 @@
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from phalanx.experiments import Leaderboard, Score
-from phalanx.report.tables import cell_text, footnote, latex_text, rich_table, title, to_csv, to_latex, to_markdown
+from phalanx.report.marks import footnote, title
+from phalanx.report.tables import cell_text, latex_text, rich_table, to_csv, to_document, to_latex, to_markdown
 
 BOARD = Leaderboard(
     metric="attack_success",
@@ -15,9 +17,22 @@ BOARD = Leaderboard(
     rows=("trimmed_mean", "a|b & c"),
     columns=("min_max", "none"),
     scores={
-        ("trimmed_mean", "min_max"): Score({1: 0.5, 2: 0.6}, False),
-        ("a|b & c", "min_max"): Score({1: 0.123, 2: 0.123}, True),
-        ("a|b & c", "none"): Score({2: 1.0}, True),
+        ("trimmed_mean", "min_max"): Score({1: 0.5, 2: 0.6}),
+        ("a|b & c", "min_max"): Score({1: 0.123, 2: 0.123}, is_best=True),
+        ("a|b & c", "none"): Score({2: 1.0}, is_best=True),
+    },
+)
+TIED = Leaderboard(
+    metric="accuracy",
+    higher_is_better=True,
+    row_axis="rule",
+    column_axis="",
+    rows=("mean", "median", "krum"),
+    columns=("",),
+    scores={
+        ("mean", ""): Score({1: 0.9, 2: 0.8, 3: 0.7}, is_best=True),
+        ("median", ""): Score({1: 0.8, 2: 0.8, 3: 0.75}, is_tied=True),
+        ("krum", ""): Score({1: 0.99, 2: 0.99}, is_complete=False),
     },
 )
 SINGLE = Leaderboard("accuracy", True, "rule", "", ("mean",), ("",), {("mean", ""): Score({1: 0.8765}, True)})
@@ -37,10 +52,70 @@ def test_a_field_has_one_decimal_a_deviation_where_there_is_one_and_a_dash_for_n
 
 
 def test_the_footnote_says_what_the_marks_mean_and_how_many_seeds_there_are():
-    assert footnote(BOARD).startswith("Mean ± sample standard deviation over 1 to 2 seeds. Bold: the best of the column, and ")
-    assert "a one-sided paired t-test does not show to be worse at 95 %." in footnote(BOARD)
-    assert footnote(SINGLE, mark="*").startswith("One seed: nothing can be told about the spread. *: the best")
+    assert footnote(TIED) == (
+        "Mean ± sample standard deviation over 2 to 3 seeds. Bold: the best of its column. "
+        "†: not shown to be worse than the best (a one-sided paired t-test over the seeds, 95 %). "
+        "Incomplete, so not compared: krum (2 of 3 seeds)."
+    )
     assert title(BOARD) == "Attack success in percent, lower is better"
+
+
+def test_with_fewer_than_three_seeds_the_footnote_says_that_nothing_is_tested():
+    assert footnote(BOARD, best="*") == (
+        "Mean ± sample standard deviation over 1 to 2 seeds. *: the best of its column. "
+        "No test is made with fewer than 3 seeds."
+    )
+
+
+def test_a_single_row_has_no_mark_and_a_single_seed_no_spread():
+    assert footnote(SINGLE) == "One seed: nothing can be told about the spread."
+    assert "| mean | 87.6 |" in to_markdown([SINGLE])
+
+
+def test_columns_with_too_few_seeds_are_told_from_those_that_are_tested():
+    few = {("mean", "few"): Score({1: 0.9}, is_best=True), ("median", "few"): Score({1: 0.8})}
+    board = replace(TIED, columns=("", "few"), scores={**TIED.scores, **few})
+    assert "not shown to be worse" in footnote(board)
+    assert "No test is made in columns with fewer than 3 seeds." in footnote(board)
+
+
+def test_many_incomplete_rows_are_counted():
+    late = {(f"rule {place}", ""): Score({1: 0.5}, is_complete=False) for place in range(6)}
+    assert footnote(replace(TIED, scores={**TIED.scores, **late})).endswith(
+        "krum (2 of 3 seeds); rule 0 (1 of 3 seeds); rule 1 (1 of 3 seeds); rule 2 (1 of 3 seeds); 3 more."
+    )
+
+
+def test_the_best_the_tied_and_the_incomplete_are_told_apart_in_every_form():
+    console = Console(width=100, no_color=True, record=True, file=io.StringIO())
+    console.print(rich_table(TIED))
+    lines = console.export_text()
+    assert "│ 80.0 ± 10.0 * │" in lines
+    assert "│  78.3 ± 2.9 † │" in lines
+    assert "│  99.0 ± 0.0   │" in lines
+    assert "| **80.0 ± 10.0** |\n| median | 78.3 ± 2.9 † |\n| krum | 99.0 ± 0.0 |\n" in to_markdown([TIED])
+    text = to_latex([TIED])
+    assert r"mean & \textbf{80.0 $\pm$ 10.0} \\" in text
+    assert r"median & 78.3 $\pm$ 2.9\rlap{\,$^\dagger$} \\" in text
+    assert r"krum & 99.0 $\pm$ 0.0 \\" in text
+    assert r"$\dagger$: not shown to be worse" in text
+    rows = csv.DictReader(io.StringIO(to_csv([TIED])))
+    assert [(row["best"], row["tied"], row["complete"]) for row in rows] == [
+        ("true", "false", "true"), ("false", "true", "true"), ("false", "false", "false"),
+    ]  # fmt: skip
+    scores = to_document(TIED)["scores"]
+    assert [(score["is_best"], score["is_tied"], score["is_complete"]) for score in scores] == [
+        (True, False, True), (False, True, True), (False, False, False),
+    ]  # fmt: skip
+
+
+def test_names_in_square_brackets_are_names_and_no_markup():
+    board = replace(TIED, row_axis="[red]", columns=("[bold]",), scores={("mean", "[bold]"): Score({1: 0.9})})
+    console = Console(width=200, no_color=True, record=True, file=io.StringIO())
+    console.print(rich_table(board))
+    lines = console.export_text()
+    assert "[red]" in lines
+    assert "[bold]" in lines
 
 
 def test_the_terminal_s_table_marks_the_best_even_without_colours():
@@ -66,6 +141,8 @@ def test_csv_holds_shares_deviations_and_every_seed_s_value():
         "deviation": "0.0707107",
         "seeds": "2",
         "best": "false",
+        "tied": "false",
+        "complete": "true",
         "values": "1=0.5 2=0.6",
     }
     assert (rows[3]["metric"], rows[3]["column"], rows[3]["mean"], rows[3]["deviation"]) == ("accuracy", "", "0.8765", "")
@@ -85,7 +162,6 @@ def test_latex_is_a_booktabs_table_with_names_escaped():
     assert r"trimmed\_mean & 55.0 $\pm$ 7.1 & -- \\" in text
     assert r"a\textbar{}b \& c & \textbf{12.3 $\pm$ 0.0} & \textbf{100.0} \\" in text
     assert r"\label{tab:attack-success}" in text
-    assert r"to be worse at 95 \%." in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrr}")] == [1, 1, 1, 1]
     assert text.count("{") == text.count("}")
 

@@ -12,7 +12,7 @@ from phalanx.cli.terminal import console
 from phalanx.experiments import Leaderboard, SweepRecord, leaderboards
 from phalanx.experiments.sweep import Cell
 from phalanx.report.numbers import count
-from phalanx.report.tables import rich_table
+from phalanx.report.tables import rich_table, to_document
 
 MOST_FAILURES = 10
 
@@ -26,7 +26,7 @@ def show_sweep(folder: Path, *, as_json: bool) -> None:
     boards = leaderboards(record)
     cells = [_cell(record, cell) for cell in record.sweep.cells]
     if as_json:
-        document = {"kind": "sweep", "folder": str(folder), "cells": cells, "leaderboards": list(map(_board, boards))}
+        document = {"kind": "sweep", "folder": str(folder), "cells": cells, "leaderboards": list(map(to_document, boards))}
         print(json.dumps(document, indent=2))  # noqa: T201 - the command's output
         return
     _draw(console(), folder, cells, boards)
@@ -67,20 +67,3 @@ def _cell(record: SweepRecord, cell: Cell) -> dict[str, Any]:
         "failure": failure,
         "final": dict(run.final) if run is not None and run.is_finished else {},
     }
-
-
-def _board(board: Leaderboard) -> dict[str, Any]:
-    """metric, higher_is_better, row_axis, column_axis, rows, columns, scores [{row, column, mean, deviation, …}]."""
-    scores = [
-        {
-            "row": row,
-            "column": column,
-            "mean": score.mean,
-            "deviation": score.deviation,
-            "is_best": score.is_best,
-            "values": {str(seed): value for seed, value in score.values.items()},
-        }
-        for (row, column), score in board.scores.items()
-    ]
-    fields = ("metric", "higher_is_better", "row_axis", "column_axis", "rows", "columns")
-    return {**{name: getattr(board, name) for name in fields}, "scores": scores}

@@ -10,7 +10,7 @@ from phalanx.core.errors import PhalanxError
 from phalanx.core.toml import parse_setting
 from phalanx.experiments import Leaderboard, Sweep, SweepRecord, leaderboards, run_sweep
 from phalanx.experiments.sweep_record import FILE
-from phalanx.report.tables import rich_table, to_csv, to_latex, to_markdown
+from phalanx.report.tables import rich_table, to_csv, to_document, to_latex, to_markdown
 from phalanx.simulation.checkpoint import write_atomically
 
 
@@ -65,29 +65,13 @@ def document(record: SweepRecord, boards: tuple[Leaderboard, ...]) -> dict[str, 
         "folder": str(record.folder),
         "cells": len(record.sweep.cells),
         "finished": sum(run.is_finished for run in record.runs.values()),
-        "leaderboards": [_table(board) for board in boards],
+        "leaderboards": [to_document(board) for board in boards],
         "failures": [
             {"cell": cell.name, "folder": str(record.folder_of(cell)), "reason": reason}
             for cell in record.sweep.cells
             if (reason := record.failure(cell)) is not None
         ],
     }
-
-
-def _table(board: Leaderboard) -> dict[str, Any]:
-    scores = [
-        {
-            "row": row,
-            "column": column,
-            "mean": score.mean,
-            "deviation": score.deviation,
-            "is_best": score.is_best,
-            "values": {str(seed): value for seed, value in score.values.items()},
-        }
-        for (row, column), score in board.scores.items()
-    ]
-    names = ("metric", "higher_is_better", "row_axis", "column_axis")
-    return {**{name: getattr(board, name) for name in names}, "scores": scores}
 
 
 def _say_what_is_left(record: SweepRecord, *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from phalanx.report.svg import inline_svg
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 LONG = 40  # characters: a longer field of a table may wrap
+SPOKEN = {"best": " (best)", "tied": " (not shown to be worse)"}
 LONGEST_NUMBER = 24  # characters: what is longer is a digest
 
 
@@ -146,7 +147,7 @@ def _table(grid: Grid) -> Html:
     ]
     head = [tag("th", name, scope="col", class_="number" if right else "text") for name, right in zip(grid.head, numeric)]
     rows = [
-        tag("tr", *(_field(text, numeric[column], (row, column) in grid.best, column) for column, text in enumerate(fields)))
+        tag("tr", *(_field(text, numeric[column], column, _mark(grid, row, column)) for column, text in enumerate(fields)))
         for row, fields in enumerate(grid.rows)
     ]
     table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows))
@@ -154,11 +155,15 @@ def _table(grid: Grid) -> Html:
     return join([scrolled, tag("p", grid.caption, class_="note")]) if grid.caption else scrolled
 
 
-def _field(text: str, is_number: bool, is_best: bool, column: int) -> Html:
+def _mark(grid: Grid, row: int, column: int) -> str:
+    return "best" if (row, column) in grid.best else "tied" if (row, column) in grid.tied else ""
+
+
+def _field(text: str, is_number: bool, column: int, mark: str) -> Html:
     if column == 0:
         return tag("th", text, scope="row")
-    kinds = [name for name, holds in (("number", is_number), ("best", is_best), ("long", len(text) > LONG)) if holds]
-    spoken = [tag("span", " (best)", class_="hidden")] if is_best else []
+    kinds = [name for name, holds in (("number", is_number), (mark, mark), ("long", len(text) > LONG)) if holds]
+    spoken = [tag("span", SPOKEN[mark], class_="hidden")] if mark else []
     return tag("td", text, *spoken, class_=" ".join(kinds) or "text")
 
 

@@ -56,12 +56,13 @@ class Plot:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. `best`: the fields (row, column) that are marked; a marked field says so in words, too."""
+    """A table. `best`, `tied`: fields (row, column) with a star or a dagger; a marked field says so in words, too."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
     best: frozenset[tuple[int, int]] = frozenset()
+    tied: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)

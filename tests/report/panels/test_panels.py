@@ -197,7 +197,9 @@ def test_leaderboards_mark_the_best_and_leave_a_dash_where_nothing_finished(buil
     assert plain(accuracy.rows[0]) == ["mean", "91.5 ± 0.7 %", "91.5 ± 0.7 %"]
     assert plain(accuracy.rows[1]) == ["krum", "61.5 ± 0.7 %", "–"]
     assert accuracy.best == {(0, 1), (0, 2)}
-    assert success.best == {(0, 1), (1, 1), (0, 2)}  # 10 % is 10 %: tied
+    assert success.best == {(0, 1), (1, 1), (0, 2)}  # 10 % is 10 %: both are the best
+    assert (accuracy.tied, success.tied) == (frozenset(), frozenset())
+    assert accuracy.caption.endswith("★: the best of its column. No test is made with fewer than 3 seeds.")
     assert accuracy_plot.alt == "Accuracy in percent: mean none 92 %, mean backdoor 92 %, krum none 62 %."
     assert [text.get_text() for text in success_plot.figure.axes[0].texts] == ["10", "90", "10", "–"]
 

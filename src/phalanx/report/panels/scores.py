@@ -7,14 +7,12 @@ from matplotlib.patches import Rectangle
 
 from phalanx.experiments import Leaderboard, leaderboards
 from phalanx.report.group import Subject
+from phalanx.report.marks import NAMES, footnote, is_best, is_tied, name_of, title
 from phalanx.report.numbers import mean_percent
 from phalanx.report.panel import Grid, Panel, Piece, Plot
 from phalanx.report.style import ATTACK, HONEST, INK, MUTED, PAPER, figure_with_axes
 
-NAMES = {"accuracy": "Accuracy", "attack_success": "Attack success"}
 MOST_FIELDS = 200
-MARKED = "★ best of its column, or not shown to be worse (one-sided paired t-test over the seeds, 95 %)."
-MEANS = "Mean ± sample standard deviation over seeds."
 
 
 class Scores(Panel):
@@ -32,18 +30,16 @@ class Scores(Panel):
 
 
 def _grid(board: Leaderboard) -> Grid:
-    head = [board.row_axis or "sweep", *(name or NAMES[board.metric].lower() for name in board.columns)]
+    head = [board.row_axis or "sweep", *(name or NAMES[board.metric] for name in board.columns)]
     rows = [[row or "all", *(_text(board, row, column) for column in board.columns)] for row in board.rows]
-    best = frozenset(
-        (down, across + 1)
+    scores = {
+        (down, across): board.scores.get((row, column))
         for down, row in enumerate(board.rows)
-        for across, column in enumerate(board.columns)
-        if len(board.rows) > 1 and (row, column) in board.scores and board.scores[row, column].is_best
-    )
-    repeated = any(len(score.values) > 1 for score in board.scores.values())
-    better = "higher is better" if board.higher_is_better else "lower is better"
-    caption = f"{NAMES[board.metric]}, {better}. {MEANS if repeated else ''} {MARKED if best else ''}"
-    return Grid(head, rows, " ".join(caption.split()), best)
+        for across, column in enumerate(board.columns, 1)
+    }
+    best = frozenset(place for place, score in scores.items() if is_best(board, score))
+    tied = frozenset(place for place, score in scores.items() if is_tied(score))
+    return Grid(head, rows, f"{title(board)}. {footnote(board, best='★')}", best, tied)
 
 
 def _text(board: Leaderboard, row: str, column: str) -> str:
@@ -52,12 +48,13 @@ def _text(board: Leaderboard, row: str, column: str) -> str:
 
 
 def _plot(board: Leaderboard) -> Plot:
-    means = ", ".join(f"{row} {column} {score.mean * 100:.0f} %" for (row, column), score in board.scores.items())
+    places = [(row, column) for row in board.rows for column in board.columns if (row, column) in board.scores]
+    means = ", ".join(f"{row} {column} {board.scores[row, column].mean * 100:.0f} %" for row, column in places)
     return Plot(
         f"leaderboard-{board.metric.replace('_', '-')}",
         _draw(board),
-        alt=f"{NAMES[board.metric]} in percent: {means}.",
-        title=NAMES[board.metric],
+        alt=f"{name_of(board.metric)} in percent: {means}.",
+        title=name_of(board.metric),
         caption=f"Percent, {'higher' if board.higher_is_better else 'lower'} is better; the deeper the colour, the higher.",
         wide=len(board.columns) > 8,
     )
