@@ -113,20 +113,28 @@ class Builder:
             for seed, accuracy in enumerate(accuracies, 1)
         ]
 
-    def sweep(self, finals, *, failures=None, name="sweep"):
-        """Rules mean and krum, attacks none and backdoor, seeds 1 and 2; `finals`: (rule, attack) -> (accuracy, success)."""
-        rules = {"mean": {"aggregator": {"kind": "mean"}}, "krum": {"aggregator": {"kind": "krum", "num_byzantine": 1}}}
+    def sweep(self, finals, *, failures=None, name="sweep", seeds=(1, 2), rules=None, attacks=None, without=()):
+        """Rules mean and krum, attacks none and backdoor, if no others are given; cells named in `without` have not begun.
+
+        `finals`: (rule, attack) -> (accuracy, success), where each seed adds a point of accuracy, or a list of accuracies.
+        """
+        rules = rules or {
+            "mean": {"aggregator": {"kind": "mean"}},
+            "krum": {"aggregator": {"kind": "krum", "num_byzantine": 1}},
+        }
         base = ATTACKED.to_table()
-        attacks = {"none": {"adversary.when": {"kind": "never"}}, "backdoor": {"adversary.when": {"kind": "always"}}}
-        sweep = Sweep.from_tables(base, {"seeds": [1, 2], "rule": rules, "attack": attacks})
+        attacks = attacks or {"none": {"adversary.when": {"kind": "never"}}, "backdoor": {"adversary.when": {"kind": "always"}}}
+        sweep = Sweep.from_tables(base, {"seeds": list(seeds), "rule": rules, "attack": attacks})
         folder = self.folder / name
         folder.mkdir()
         (folder / "sweep.toml").write_text(tomli_w.dumps(sweep.to_tables()))
         for cell in sweep.cells:
             final = finals.get((cell.place["rule"], cell.place["attack"]))
-            if final is not None:
-                accuracy, success = final[0] + 0.01 * cell.seed, final[1]
-                write_run(folder / "cells" / cell.folder_name, cell.experiment, usual_events(3, accuracy, success))
+            if final is not None and cell.name not in without:
+                by_seed = final if isinstance(final, list) else [final[0] + 0.01 * seed for seed in seeds]
+                success = 0.1 if isinstance(final, list) else final[1]
+                events = usual_events(3, by_seed[seeds.index(cell.seed)], success)
+                write_run(folder / "cells" / cell.folder_name, cell.experiment, events)
         if failures:
             names = {cell.name: cell.folder_name for cell in sweep.cells}
             (folder / "failures.json").write_text(json.dumps({names[name]: why for name, why in failures.items()}))

@@ -1,23 +1,31 @@
 from dataclasses import replace
 
-from phalanx.attacks import Adversary, FirstClients, MinMax
-from phalanx.report.outcome import clean_groups, is_harmed, outcome, state
+from phalanx.attacks import Adversary, FirstClients, MinMax, Never
+from phalanx.report.harm import clean_groups, is_harmed
+from phalanx.report.outcome import outcome, state
 
 
 def said(subject):
     return " ".join(outcome(subject)).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_one_run_that_held_the_attack(build):
+def test_one_run_says_what_the_attack_reached_and_what_only_a_second_run_could_tell(build):
     assert said(build.one()) == (
-        "Flame reached 90.0 % accuracy and held the attack (backdoor with model replacement) at 20.0 % success after 3 rounds. "
-        "Left as they are, the same samples are taken for the attacker's class in 10.0 % of the cases."
+        "Flame reached 90.0 % accuracy after 3 rounds, and the attack (backdoor with model replacement) succeeded on 20.0 % of "
+        "the samples that it aims at. "
+        "Left as they are, the same samples are taken for the attacker's class in 10.0 % of the cases. "
+        "What the attack cost shows only beside the same run without it."
     )
 
 
-def test_one_run_that_did_not(build):
-    sentence = said(build.one(build.usual_events(success=0.97)))
-    assert "let the attack (backdoor with model replacement) succeed on 97.0 % of the samples that it aims at" in sentence
+def test_a_destroyed_model_is_never_said_to_be_unharmed(build, rules):
+    destroyed = build.run("flame", events=build.usual_events(accuracy=0.1, success=0.0))
+    alone = build.subject(destroyed)
+    assert is_harmed(alone.groups[0], None) is None
+    mean = build.run("mean", replace(build.attacked, aggregator=rules["mean"]), build.usual_events(accuracy=0.138, success=0.1))
+    sentence = said(build.subject(destroyed, mean))
+    assert "no harm" not in sentence
+    assert "What it cost flame and mean shows only beside the same run without it." in sentence
 
 
 def test_several_seeds_are_told_as_mean_and_deviation(build):
@@ -54,8 +62,15 @@ def test_several_experiments_are_judged_one_by_one(build, rules):
     mean = build.run("mean", replace(build.attacked, aggregator=rules["mean"]), build.usual_events(accuracy=0.95, success=0.99))
     sentence = said(build.subject(flame, mean))
     assert sentence == (
-        "2 experiments in 2 runs. The highest accuracy is 95.0 %, with mean. The attack did harm to mean, and none to flame."
+        "2 experiments in 2 runs. The highest accuracy is 95.0 %, with mean. The attack did harm to mean. "
+        "What it cost flame shows only beside the same run without it."
     )
+
+
+def test_all_who_share_the_highest_mean_are_named(build, rules):
+    flame = build.seeds(0.7, 0.9, name="flame")
+    mean = build.seeds(0.8, 0.8, name="mean", experiment=replace(build.attacked, aggregator=rules["mean"]))
+    assert "The highest mean accuracy is 80.0 %, with flame and mean." in said(build.subject(*flame, *mean))
 
 
 def test_lost_accuracy_is_harm_only_beside_the_same_rule_without_the_attack(build):
@@ -70,10 +85,54 @@ def test_lost_accuracy_is_harm_only_beside_the_same_rule_without_the_attack(buil
     assert is_harmed(subject.groups[0], None) is None
 
 
+def test_a_run_is_compared_only_when_both_are_finished(build):
+    clean_experiment = replace(build.attacked, adversary=replace(build.attacked.adversary, when=Never()))
+    late = build.run("late", clean_experiment, build.usual_events(1, accuracy=0.2, malicious=[]), finished=False)
+    subject = build.subject(build.run("attacked", events=build.usual_events(accuracy=0.3)), late)
+    assert clean_groups(subject) == {}
+
+
+ALL = {
+    ("mean", "none"): (0.90, 0.1),
+    ("mean", "backdoor"): (0.90, 0.98),
+    ("krum", "none"): (0.7, 0.1),
+    ("krum", "backdoor"): (0.7, 0.1),
+}
+
+
 def test_a_sweep_says_how_far_it_is_who_is_best_and_who_stood(build):
-    finals = {("mean", "none"): (0.90, 0.1), ("mean", "backdoor"): (0.90, 0.98), ("krum", "none"): (0.7, 0.1)}
-    sentence = said(build.sweep(finals | {("krum", "backdoor"): (0.7, 0.1)}))
+    sentence = said(build.sweep(ALL))
     assert sentence.startswith("8 of 8 cells are finished. The highest accuracy in all 2 columns: mean.")
-    assert "Attacks stood without harm: Krum 1 of 1, Mean 0 of 1." in sentence
+    assert "Attacks stood without harm: krum 1 of 1, mean 0 of 1." in sentence
+    finals = {place: final for place, final in ALL.items() if place != ("krum", "backdoor")}
     unfinished = said(build.sweep(finals, failures={"rule krum, attack backdoor, seed 1": "too few"}, name="other"))
     assert unfinished.startswith("6 of 8 cells are finished, 1 failed.")
+
+
+def test_two_rows_with_one_rule_are_counted_apart(build):
+    rules = {f"f={f}": {"aggregator": {"kind": "trimmed_mean", "num_byzantine": f}} for f in (1, 2)}
+    finals = {
+        ("f=1", "none"): (0.9, 0.1),
+        ("f=1", "backdoor"): (0.5, 0.1),
+        ("f=2", "none"): (0.9, 0.1),
+        ("f=2", "backdoor"): (0.9, 0.1),
+    }
+    assert "Attacks stood without harm: f=2 1 of 1, f=1 0 of 1." in said(build.sweep(finals, rules=rules))
+
+
+def test_a_place_that_lacks_a_seed_is_not_judged(build):
+    subject = build.sweep(ALL, without={"rule krum, attack backdoor, seed 2"})
+    assert "Attacks stood without harm: mean 0 of 1." in said(subject)
+    subject = build.sweep(ALL, without={"rule krum, attack none, seed 2"}, name="no-twin")
+    assert "Attacks stood without harm: mean 0 of 1. What the attacks cost 1 of 2 rows shows only" in said(subject)
+
+
+def test_a_row_that_is_not_shown_to_be_worse_is_not_called_the_highest(build):
+    finals = {("mean", "none"): [0.9, 0.8, 0.7], ("krum", "none"): [0.8, 0.85, 0.7]}
+    subject = build.sweep(finals, seeds=(1, 2, 3), attacks={"none": {"adversary.when": {"kind": "never"}}})
+    assert "The highest accuracy: mean; not shown to be worse: krum." in said(subject)
+
+
+def test_a_row_without_all_seeds_is_no_rival_and_the_sentence_says_so(build):
+    subject = build.sweep(ALL, without={"rule krum, attack none, seed 2"})
+    assert "The highest accuracy in all 2 columns among the rows with all seeds: mean." in said(subject)

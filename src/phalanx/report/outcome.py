@@ -2,17 +2,12 @@
 
 from statistics import fmean
 
-from phalanx.experiments import Leaderboard, leaderboards
+from phalanx.experiments import Leaderboard, Score, leaderboards
 from phalanx.report.group import Group, Subject
-from phalanx.report.numbers import count, mean_percent
+from phalanx.report.harm import ONLY_BESIDE, clean_groups, is_harmed, is_whole, without_attack
+from phalanx.report.numbers import count, mean_percent, percent
 
-LOST_ACCURACY = 0.05
-WORKING_ATTACK = 0.5
 MOST_NAMES = 6
-HARM = (
-    f"Harm means: the attack succeeds on more than {WORKING_ATTACK * 100:.0f} % of the samples that it aims at, or accuracy is "
-    f"more than {LOST_ACCURACY * 100:.0f} points below the same rule's without the attack, where that was run, too."
-)
 
 
 def outcome(subject: Subject) -> list[str]:
@@ -46,34 +41,6 @@ def attack_name(group: Group) -> str:
     return " with ".join(part.replace("_", " ") for part in parts)
 
 
-def clean_groups(subject: Subject) -> dict[int, Group]:
-    """For each attacked group, by place, the group with the same config but for the adversary that nobody attacks."""
-    clean = [group for group in subject.groups if not group.is_attacked]
-    found = {}
-    for place, group in enumerate(subject.groups):
-        twins = [other for other in clean if _without_attack(other) == _without_attack(group)]
-        if group.is_attacked and twins:
-            found[place] = twins[0]
-    return found
-
-
-def is_harmed(group: Group, clean: Group | None) -> bool | None:
-    """Whether the attack did harm (see HARM); None if nothing was measured that could say so."""
-    success, accuracy = group.finals("attack_success"), group.finals("accuracy")
-    if success and fmean(success) > WORKING_ATTACK:
-        return True
-    without = clean.finals("accuracy") if clean else []
-    if accuracy and without:
-        return fmean(accuracy) < fmean(without) - LOST_ACCURACY
-    return False if success else None
-
-
-def _without_attack(group: Group) -> dict[str, object]:
-    table = group.experiment.to_table()
-    deciding = {"rounds": table["run"]["rounds"]}
-    return {**table, "run": deciding, "adversary": None}
-
-
 def _of_group(group: Group) -> str:
     accuracy, success = group.finals("accuracy"), group.finals("attack_success")
     if not accuracy:
@@ -83,20 +50,16 @@ def _of_group(group: Group) -> str:
     reached = f"{mean_percent(accuracy)} accuracy"
     if not group.is_attacked:
         return f"{unfinished}{rule_name(group)} reached {reached} after {_rounds(group)}, with no attack{seeds}."
+    cost = f"What the attack cost {ONLY_BESIDE}."
     if not success:
         return (
-            f"{unfinished}{rule_name(group)} reached {reached} after {_rounds(group)} under {attack_name(group)}{seeds}. "
-            "What the attack cost shows only beside the same run without it."
+            f"{unfinished}{rule_name(group)} reached {reached} after {_rounds(group)} under {attack_name(group)}{seeds}. {cost}"
         )
     base = mean_percent(group.finals("base_rate"))
-    held = (
-        f"held the attack ({attack_name(group)}) at {mean_percent(success)} success"
-        if fmean(success) <= WORKING_ATTACK
-        else f"let the attack ({attack_name(group)}) succeed on {mean_percent(success)} of the samples that it aims at"
-    )
     return (
-        f"{unfinished}{rule_name(group)} reached {reached} and {held} after {_rounds(group)}{seeds}. "
-        f"Left as they are, the same samples are taken for the attacker's class in {base} of the cases."
+        f"{unfinished}{rule_name(group)} reached {reached} after {_rounds(group)}, and the attack ({attack_name(group)}) "
+        f"succeeded on {mean_percent(success)} of the samples that it aims at{seeds}. "
+        f"Left as they are, the same samples are taken for the attacker's class in {base} of the cases. {cost}"
     )
 
 
@@ -112,17 +75,25 @@ def _of_groups(subject: Subject) -> list[str]:
         sentences.append(f"Not finished: {'; '.join(f'{group.label} ({state(group)})' for group in unfinished[:3])}.")
     if not tested:
         return [" ".join([*sentences, "Nothing has been tested yet."])]
-    best = max(tested, key=lambda group: fmean(group.finals("accuracy")))
-    sentences.append(f"The highest accuracy is {mean_percent(best.finals('accuracy'))}, with {best.label}.")
+    sentences.append(_highest(tested))
     clean = clean_groups(subject)
     judged = [(group, is_harmed(group, clean.get(place))) for place, group in enumerate(subject.groups) if group.is_attacked]
-    harmed = [group.label for group, harm in judged if harm]
-    unharmed = [group.label for group, harm in judged if harm is False]
+    harmed, unharmed, unknown = ([group.label for group, harm in judged if harm is kind] for kind in (True, False, None))
     if harmed:
         sentences.append(f"The attack did harm to {_listed(harmed)}{f', and none to {_listed(unharmed)}' if unharmed else ''}.")
     elif unharmed:
         sentences.append(f"The attack did no harm to {_listed(unharmed)}.")
+    if unknown:
+        sentences.append(f"What it cost {_listed(unknown)} {ONLY_BESIDE}.")
     return [" ".join(sentences)]
+
+
+def _highest(tested: list[Group]) -> str:
+    """Everyone whose mean is the highest, as far as it is written."""
+    means = {group.label: percent(fmean(group.finals("accuracy"))) for group in tested}
+    top = percent(max(fmean(group.finals("accuracy")) for group in tested))
+    is_mean = any(len(group.finals("accuracy")) > 1 for group in tested)
+    return f"The highest {'mean ' * is_mean}accuracy is {top}, with {_listed([name for name in means if means[name] == top])}."
 
 
 def _of_sweep(subject: Subject) -> list[str]:
@@ -138,35 +109,52 @@ def _of_sweep(subject: Subject) -> list[str]:
 
 
 def _bests(boards: tuple[Leaderboard, ...]) -> list[str]:
-    """Who is marked best in all columns, if anyone is."""
+    """Who is the best in all columns, if anyone is; and apart from it, who is nowhere shown to be worse."""
     sentences = []
     for board in boards:
-        always = [
-            row
-            for row in board.rows
-            if all((row, column) in board.scores and board.scores[row, column].is_best for column in board.columns)
-        ]
-        if len(board.rows) > 1 and always:
+        standing = {row: [board.scores.get((row, column), Score({})) for column in board.columns] for row in board.rows}
+        best = [row for row, scores in standing.items() if all(score.is_best for score in scores)]
+        tied = [row for row, scores in standing.items() if all(score.is_best or score.is_tied for score in scores)]
+        if len(board.rows) > 1 and best:
             what = "highest accuracy" if board.metric == "accuracy" else "lowest attack success"
             where = f" in all {len(board.columns)} columns" if len(board.columns) > 1 else ""
-            tied = ", not to be told apart" if len(always) > 1 else ""
-            who = _listed(always) if len(always) <= MOST_NAMES else f"{len(always)} of {len(board.rows)} rows"
-            sentences.append(f"The {what}{where}: {who}{tied}.")
+            some = " among the rows with all seeds" if any(not score.is_complete for score in board.scores.values()) else ""
+            others = [row for row in tied if row not in best]
+            beside = f"; not shown to be worse: {_counted(others, board)}" if others else ""
+            sentences.append(f"The {what}{where}{some}: {_counted(best, board)}{beside}.")
     return sentences
 
 
+def _counted(rows: list[str], board: Leaderboard) -> str:
+    return _listed(rows) if len(rows) <= MOST_NAMES else f"{len(rows)} of {len(board.rows)} rows"
+
+
 def _survivors(subject: Subject) -> list[str]:
-    clean = clean_groups(subject)
-    verdicts: dict[str, list[bool]] = {}
-    for place, group in enumerate(subject.groups):
-        harm = is_harmed(group, clean.get(place)) if group.is_attacked and group.is_finished else None
-        if harm is not None:
-            verdicts.setdefault(rule_name(group), []).append(harm)
-    if not verdicts:
-        return []
-    stood = sorted(verdicts, key=lambda rule: (sum(verdicts[rule]) / len(verdicts[rule]), rule))
-    told = [f"{rule} {len(verdicts[rule]) - sum(verdicts[rule])} of {len(verdicts[rule])}" for rule in stood]
-    return [f"Attacks stood without harm: {', '.join(told)}."]
+    """How many attacks each row stood: cells that differ in nothing but the attack are a row. Only what was measured counts."""
+    clean, keys = clean_groups(subject), [without_attack(group) for group in subject.groups]
+    rows: dict[str, list[Group]] = {}
+    for key, group in zip(keys, subject.groups):
+        rows.setdefault(key, []).append(group)
+    verdicts: dict[str, list[bool | None]] = {}
+    for place, (key, group) in enumerate(zip(keys, subject.groups)):
+        if group.is_attacked and is_whole(group, subject.sweep):
+            verdicts.setdefault(_shared_place(rows[key]), []).append(is_harmed(group, clean.get(place)))
+    measured = {row: found for row, found in verdicts.items() if None not in found}
+    stood = sorted(measured, key=lambda row: (measured[row].count(True) / len(measured[row]), row))
+    told = [f"{row} {measured[row].count(False)} of {len(measured[row])}" for row in stood]
+    between = "; " if any("," in row for row in stood) else ", "
+    sentences = [f"Attacks stood without harm: {between.join(told)}."] if told else []
+    if len(measured) < len(verdicts):
+        left = f"{len(verdicts) - len(measured)} of {len(verdicts)} rows" if told else "the rules"
+        sentences.append(f"What the attacks cost {left} {ONLY_BESIDE}.")
+    return sentences
+
+
+def _shared_place(groups: list[Group]) -> str:
+    """What groups of a sweep have in common: their variants on the axes that do not tell them apart."""
+    first, *others = (group.place for group in groups)
+    shared = [name for axis, name in first.items() if all(place[axis] == name for place in others)]
+    return ", ".join(shared) or rule_name(groups[0])
 
 
 def _listed(names: list[str], most: int = MOST_NAMES) -> str:

@@ -6,8 +6,9 @@ from html import escape
 from importlib.resources import files
 
 from phalanx.report.group import Subject
+from phalanx.report.harm import HARM
 from phalanx.report.html import Html, join, tag
-from phalanx.report.outcome import HARM, outcome
+from phalanx.report.outcome import outcome
 from phalanx.report.panel import Code, Grid, Panel, Piece, Plot, Text, panels
 from phalanx.report.style import settle, style
 from phalanx.report.svg import inline_svg

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from phalanx.report.group import Group, Subject
+from phalanx.report.harm import clean_groups, is_harmed
 from phalanx.report.numbers import mean_percent
-from phalanx.report.outcome import clean_groups, is_harmed, state
+from phalanx.report.outcome import state
 from phalanx.report.panel import Grid, Panel, Piece
 
 HARM = {True: "yes", False: "no", None: "not measured"}
