@@ -74,3 +74,12 @@ def test_a_majority_of_sybils_loses_its_weight_where_honest_clients_differ() -> 
 
 def test_a_single_client_keeps_its_vote() -> None:
     assert FoolsGold()(torch.tensor([[1.0, 2.0]])).tolist() == [1.0, 2.0]
+
+
+def test_sybils_whose_history_overflows_are_still_alike() -> None:
+    rule, state = FoolsGold(), {}
+    honest = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    for size in (3e38, 3e38, 1.0, 1.0):
+        rows = torch.cat([torch.full((3, 4), size), honest])
+        aggregate, state = rule.aggregate(Updates.of(rows), state, RoundContext.for_matrix(rows))
+        assert not aggregate.influence[:3].any()

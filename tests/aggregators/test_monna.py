@@ -42,3 +42,17 @@ def test_monna_holds_where_the_mean_breaks() -> None:
     rows[14:] = 1e4
     assert (Mean()(rows) - 1).abs().max() > 1e3
     assert (MoNNA(num_byzantine=6, trusted_client=0)(rows) - 1).abs().max() < 0.2
+
+
+def test_a_dropped_row_does_not_shift_who_is_trusted() -> None:
+    rows = torch.tensor([[torch.nan], [0.0], [1.0], [2.0], [99.0]])
+    assert MoNNA(num_byzantine=1, trusted_client=1)(rows).item() == 1.0
+    assert MoNNA(num_byzantine=1, trusted_client=4)(rows).item() == pytest.approx((99 + 2 + 1) / 3)
+
+
+def test_a_root_update_that_diverged_is_an_error() -> None:
+    rows = torch.ones(4, 2)
+    nothing = Samples(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), 2)
+    context = dataclasses.replace(RoundContext.for_matrix(rows), root=Root(nothing, lambda: torch.full((2,), torch.nan)))
+    with pytest.raises(PreconditionError, match="MoNNA needs a finite reference"):
+        MoNNA(num_byzantine=1)(rows, context=context)

@@ -26,7 +26,7 @@ def outcome(replies, rule):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
 @pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_malformed_reply_is_dropped_counted_and_leaves_the_rest_bit_equal(rule, count):
-    honest = honest_replies(LAYOUT, 9)
+    honest = honest_replies(LAYOUT, 11)
     expected, none = outcome(honest, rule)
     assert none == []
     for reason, bad, place in malformed_replies(LAYOUT, honest, count):
@@ -37,7 +37,7 @@ def test_a_malformed_reply_is_dropped_counted_and_leaves_the_rest_bit_equal(rule
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
 def test_what_a_client_claims_about_itself_changes_nothing(rule):
-    honest = honest_replies(LAYOUT, 9)
+    honest = honest_replies(LAYOUT, 11)
     expected, _ = outcome(honest, rule)
     for claim in (-1.0, 0.0, float("nan"), float("inf"), 1e12):
         liar = type(honest[4])(

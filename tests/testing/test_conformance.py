@@ -84,17 +84,19 @@ PLANTED = [
     ("the_papers_rule", "krum", one_neighbour_too_many),
     ("the_papers_rule", "median", lower_of_the_two_middle_values),
     ("the_papers_rule", "bucketing", shuffled_through_a_view),
-    ("a_nan_row", "mean", the_mean),
-    ("an_infinite_row", "mean", the_mean),
+    ("a_nan_row", "median", the_mean),
+    ("an_infinite_row", "trimmed_mean", the_mean),
+    ("the_papers_rule", "bucketing", lambda f: Median()),
+    ("ties", "krum", one_neighbour_too_many),
     ("a_huge_row", "trimmed_mean", the_mean),
     ("a_far_attacker", "krum", matrix_product_in_float32),
     ("a_large_common_part", "krum", matrix_product_in_float32),
-    ("the_order_of_rows", "krum", one_neighbour_too_many),
+    ("the_order_of_rows", "mean", lambda f: lambda rows: rows[0]),
     ("the_same_call_again", "mean", a_random_start),
     ("identical_rows", "mean", lambda f: lambda rows: rows.sum(dim=0)),
     ("the_callers_rows", "mean", in_place),
     ("the_dtype", "trimmed_mean", rounded),
-    ("too_few_rows", "median", without_conditions),
+    ("too_few_rows", "trimmed_mean", without_conditions),
 ]
 
 

@@ -7,6 +7,7 @@ import torch
 
 import phalanx
 from phalanx.config import RunSettings
+from phalanx.core.errors import ConfigError
 from phalanx.core.families import Trainer
 from phalanx.core.params import Layout
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
@@ -54,3 +55,28 @@ def test_a_federation_trains_with_it_to_the_same_bytes_with_any_number_of_worker
         return torch.cat([p.detach().flatten() for p in phalanx.run(experiment).model.parameters()])
 
     assert torch.equal(final(workers), final(1))
+
+
+class _DivergesOnce(Trainer):
+    """Sends ones, but NaN in round 1."""
+
+    def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
+        out.matrix[list(cohort.places)] = torch.nan if context.round == 1 else 1.0
+        return {}
+
+
+def test_a_client_that_diverged_once_comes_back() -> None:
+    samples = Samples(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), 2)
+    cohort, state, sent = Cohort((0,), (0,), samples, (torch.zeros(1, dtype=torch.int64),)), {}, []
+    for round in range(3):
+        rows = Rows.empty(1, Layout.flat(1))
+        context = dataclasses.replace(RoundContext.for_matrix(rows.matrix), round=round)
+        state = {**state, **WorkerMomentum(_DivergesOnce(), beta=0.5).train(cohort, state, context, rows)}
+        sent.append(rows.matrix.item())
+    assert sent[0] == sent[2] == 1.0
+    assert sent[1] != sent[1]
+
+
+def test_momentum_of_momentum_is_refused() -> None:
+    with pytest.raises(ConfigError, match="WorkerMomentum around WorkerMomentum is not supported"):
+        WorkerMomentum(WorkerMomentum(SGD(lr=0.1, epochs=1)))

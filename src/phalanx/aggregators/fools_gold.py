@@ -30,10 +30,11 @@ class FoolsGold(Aggregator):
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         names = [f"{client}.history" for client in updates.ids.tolist()]
         past = [state.get(name) for name in names]
-        history = updates.matrix.clone()
+        history, largest = updates.matrix.clone(), torch.finfo(updates.matrix.dtype).max
         for row, before in zip(history, past):
             if before is not None:
-                row += before
+                row += before.to(row.device)
+        history.clamp_(-largest, largest)  # a sum that overflows must not make its client unlike everybody
         state = {**state, **{name: row.clone() for name, row in zip(names, history)}}
         weights = foolsgold_weights(1 - linalg.cosine_distances(history))
         if float(weights.sum()) == 0:

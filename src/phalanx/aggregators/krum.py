@@ -17,7 +17,7 @@ class Krum(Aggregator):
 
     Raises: PreconditionError unless n >= 2f + 3.
     Reference: Blanchard et al., Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent, NeurIPS 2017
-    (arXiv 1703.02757), Section 4.
+    (arXiv 1703.02757), Section 4. Differs from the paper: there the smallest identifier wins a tie.
     >>> import torch
     >>> Krum(num_byzantine=1)(torch.tensor([[0.], [1.], [1.5], [2.], [99.]]))
     tensor([1.5000])

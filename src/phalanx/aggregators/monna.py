@@ -18,7 +18,8 @@ class MoNNA(Aggregator, kind="monna"):
     In the paper every honest node takes itself as the reference; a server has no row of its own, so one must be named. It is as
     good as the reference: a root set unlike the clients' data favours whoever is like it. Time O(n d), memory O(n).
 
-    Raises: PreconditionError unless n > 2f, or if the trusted client sent nothing; CapabilityError without root data.
+    Raises: PreconditionError unless n > 2f, or if the trusted client sent nothing or the root update is not finite;
+    CapabilityError without root data.
     Reference: Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, Robust Collaborative Learning with Linear Gradient
     Overhead, ICML 2023 (arXiv 2209.10931), Algorithm 1.
     >>> import torch
@@ -37,9 +38,13 @@ class MoNNA(Aggregator, kind="monna"):
         require_majority("MoNNA", n, self.num_byzantine)
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
+        reference = self._reference(updates, context)
+        if not reference.isfinite().all():
+            raise PreconditionError(
+                "MoNNA needs a finite reference; the server's own update diverged. Lower its learning rate."
+            )
         count = len(updates) - self.num_byzantine
-        distances = linalg.norms(updates.matrix, centre=self._reference(updates, context))
-        influence = smallest(distances, count, updates).double() / count
+        influence = smallest(linalg.norms(updates.matrix, centre=reference), count, updates).double() / count
         return Aggregate(updates.weighted_sum(influence), influence=influence), state
 
     def _reference(self, updates: Updates, context: RoundContext) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from pydantic import NonNegativeInt
 
 from phalanx.aggregators.preconditions import require_majority
+from phalanx.core import linalg
 from phalanx.core.families import Aggregator
 from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
@@ -34,8 +35,5 @@ class SignVote(Aggregator):
 
 
 def sum_of_signs(updates: Updates) -> torch.Tensor:
-    """How many more rows are positive than negative, `[d]` int, a row at a time: no second matrix."""
-    total = torch.zeros(updates.matrix.shape[1], dtype=torch.int32, device=updates.matrix.device)
-    for row in updates.matrix:
-        total += row.sign().int()
-    return total
+    """How many more rows are positive than negative, `[d]`, in column blocks: no second matrix."""
+    return linalg.reduce_columns(updates.matrix, lambda block: block.sign().sum(dim=0))

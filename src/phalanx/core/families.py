@@ -201,9 +201,9 @@ class UpdateAttack(Component, ABC, family="update_attack"):
         own = honest.mean(0, keepdim=True).repeat(num_byzantine, 1)
         view = AttackView(
             own=own,
-            own_clean=lambda: own if not self.is_omniscient else honest,
+            own_clean=lambda: own,
             num_updates=len(honest) + num_byzantine,
-            honest=honest,
+            honest=honest if self.is_omniscient else None,
         )
         context = context or RoundContext.for_matrix(honest)
         crafted, _ = self.craft(view, self.init(context.layout), context)
@@ -268,20 +268,21 @@ class Aggregator(Stage, ABC, family="aggregator"):
         A rule that decides to keep the model returns zeros.
         Raises: PreconditionError (shape, dtype, too few rows), CapabilityError (the rule needs more than rows).
         """
-        finite = finite_rows(matrix, type(self).__name__)
+        finite, ids = finite_rows(matrix, type(self).__name__)
         given = {Capability.INDIVIDUAL_UPDATES, Capability.STABLE_IDS}
         if context is not None:
             given |= {Capability.ROOT_DATA} if context.root is not None else set()
             given |= {Capability.MODEL} if context.model is not None else set()
         require(type(self).__name__, self.needs, given)
         context = context or RoundContext.for_matrix(finite)
-        aggregate, _ = self.aggregate(Updates.of(finite), self.init(context.layout), context)
+        updates = dataclasses.replace(Updates.of(finite), ids=ids)
+        aggregate, _ = self.aggregate(updates, self.init(context.layout), context)
         update = finite.new_zeros(finite.shape[1]) if aggregate.update is None else aggregate.update
         return update.to(matrix.dtype)
 
 
-def finite_rows(matrix: Tensor, who: str) -> Tensor:
-    """The rows of `[n, d]` without NaN or infinity, in float32 (float64 stays).
+def finite_rows(matrix: Tensor, who: str) -> tuple[Tensor, Tensor]:
+    """The rows of `[n, d]` without NaN or infinity, in float32 (float64 stays), and which rows those are.
 
     Raises: PreconditionError if the matrix is no floating-point `[n, d]` or nothing is left.
     """
@@ -296,7 +297,8 @@ def finite_rows(matrix: Tensor, who: str) -> Tensor:
     if not keep.any():
         raise PreconditionError(f"{who} needs a finite update; got n={len(matrix)}, of which 0 are finite.")
     rows = matrix.detach() if keep.all() else matrix.detach()[keep]
-    return rows if rows.dtype == torch.float64 else rows.to(torch.float32)
+    ids = keep.nonzero().flatten().cpu()
+    return (rows, ids) if rows.dtype == torch.float64 else (rows.to(torch.float32), ids)
 
 
 class Selection(Component, ABC, family="selection"):

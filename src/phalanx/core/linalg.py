@@ -208,6 +208,14 @@ def reduce_sorted_columns(
     return result
 
 
+def reduce_columns(matrix: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """Reduce the matrix block by block: `reduce` gets columns `[n, w]` and returns `[w]`."""
+    result = matrix.new_empty(matrix.shape[1])
+    for block in _blocks(matrix):
+        result[block] = reduce(matrix[:, block])
+    return result
+
+
 def lexicographic_rank(read: Callable[[slice], Tensor], n: int) -> Tensor:
     """The place `[n]` of each row in the order of content (first column, then second …); `read` gives some columns.
 

@@ -305,7 +305,8 @@ class AttackView:
 
     `own` `[f, d]`: the rows their clients trained (with their data attack). `own_clean`: the rows they would have sent if
     honest, trained on demand. `honest` `[h, d]`: everyone else's rows, only for an omniscient attack. `num_updates`: how many
-    rows the server will get. `aggregator`: the server's rule, only for an attack that declares to know it.
+    rows the server will get. `aggregator`: the server's rule, only for an attack that declares to know it. `own_ids` `[f]` and
+    `honest_ids` `[h]`: whose rows they are; None outside of a federation.
     """
 
     own: Tensor
@@ -314,6 +315,8 @@ class AttackView:
     honest: Tensor | None = None
     aggregator: "Aggregator | None" = None
     previous_update: Tensor | None = None
+    own_ids: Tensor | None = None
+    honest_ids: Tensor | None = None
 
     @property
     def num_byzantine(self) -> int:

@@ -14,6 +14,7 @@ def attack(
     adversary: Adversary,
     rule: Aggregator,
     rows: Rows,
+    ids: Sequence[int],
     places: Sequence[int],
     state: State,
     context: RoundContext,
@@ -21,6 +22,7 @@ def attack(
 ) -> tuple[Mapping[str, float], State]:
     """Write the malicious rows of the attackers at `places` in place; what the attack reached, and what it remembers.
 
+    `ids` are the sampled clients.
     `train_honestly` gives the rows `[f, d]` that the clients at some places would have sent as honest ones.
     """
     sent = rows.status == Status.SENT
@@ -32,16 +34,23 @@ def attack(
 
     def own_clean() -> Tensor:
         rows = own if adversary.data is None and adversary.client is None else train_honestly(bad)
-        some = finite(rows)
+        some, _ = finite(rows)
         return some if len(some) else rows
 
+    others = sent.nonzero().flatten().tolist()
+    honest, honest_ids = None, None
+    if adversary.update.is_omniscient:
+        honest, keep = finite(take(rows.matrix, others))
+        honest_ids = torch.tensor([ids[place] for place in others], dtype=torch.int64)[keep.cpu()]
     view = AttackView(
         own=own,
         own_clean=own_clean,
-        num_updates=len(bad) + int(sent.sum()),
-        honest=finite(take(rows.matrix, sent.nonzero().flatten().tolist())) if adversary.update.is_omniscient else None,
+        num_updates=len(bad) + len(others),
+        honest=honest,
         aggregator=rule if adversary.update.knows_aggregator else None,
         previous_update=context.previous_update,
+        own_ids=torch.tensor([ids[place] for place in bad]),
+        honest_ids=honest_ids,
     )
     crafted, memory = adversary.update.craft(view, state, context)
     rows.matrix[bad] = crafted.rows
@@ -55,7 +64,7 @@ def take(matrix: Tensor, places: Sequence[int]) -> Tensor:
     return matrix[list(places)]
 
 
-def finite(rows: Tensor) -> Tensor:
-    """Without rows of no finite norm: one client that diverged must not spoil what attackers compute."""
+def finite(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Without rows of no finite norm, and the mask `[h]` of the others: one client that diverged must not spoil an attack."""
     keep = torch.linalg.vector_norm(rows, dim=1).isfinite()
-    return rows if keep.all() else rows[keep]
+    return (rows if keep.all() else rows[keep]), keep

@@ -89,6 +89,7 @@ class Simulation:
                 experiment.adversary,
                 experiment.aggregator,
                 rows,
+                ids,
                 sorted(attackers),
                 state.adversary,
                 context,

@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY
 
 from torch import nn
 
+from phalanx.core.errors import ConfigError
 from phalanx.core.families import Trainer
 from phalanx.core.numbers import Momentum
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
@@ -25,6 +26,10 @@ class WorkerMomentum(Trainer):
     _: KW_ONLY
     beta: Momentum = 0.9
 
+    def __post_init__(self) -> None:
+        if isinstance(self.trainer, WorkerMomentum):
+            raise ConfigError("WorkerMomentum around WorkerMomentum is not supported; give one of them a larger beta.")
+
     def check(self, model: nn.Module, samples: Samples) -> None:
         self.trainer.check(model, samples)
 
@@ -33,8 +38,9 @@ class WorkerMomentum(Trainer):
         for client, place in zip(cohort.ids, cohort.places):
             if out.status[place] != Status.SENT:
                 continue
-            name = f"{client}.momentum"
+            name, row = f"{client}.momentum", out.matrix[place]
             if name in state:
-                out.matrix[place].mul_(1 - self.beta).add_(state[name].to(out.matrix.device), alpha=self.beta)
-            new[name] = out.matrix[place].clone()
+                row.mul_(1 - self.beta).add_(state[name].to(row.device), alpha=self.beta)
+            if row.isfinite().all():  # a round that diverged is lost, not the client
+                new[name] = row.clone()
         return new

@@ -27,3 +27,10 @@ def test_rows_that_share_a_large_common_part_keep_their_spread() -> None:
     rows = 1000 + 1e-2 * torch.randn(50, 1000, generator=torch.Generator().manual_seed(0))
     exact = rows.double().std(0, correction=0)
     torch.testing.assert_close(moments(rows)[1].double(), exact, rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("scale", [2.0**66, 2.0**-83])
+def test_squares_that_leave_float32_do_not_spoil_the_deviation(scale: float) -> None:
+    rows = torch.randn(7, 9, generator=torch.Generator().manual_seed(0))
+    mean, std = moments(rows)
+    assert all(torch.equal(big, one * scale) for big, one in zip(moments(rows * scale), (mean, std)))

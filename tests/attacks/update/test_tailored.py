@@ -112,5 +112,51 @@ def test_in_a_federation_it_knows_the_servers_rule_and_reports_what_it_reached()
     short = dataclasses.replace(experiment, run=dataclasses.replace(experiment.run, rounds=2))
     seen = Seen()
     phalanx.run(short, sinks=[seen])
-    assert [set(metrics) for metrics in seen.metrics] == [{"gamma", "deviation"}] * 2
+    assert [set(metrics) for metrics in seen.metrics] == [{"gamma", "deviation", "refused"}] * 2
     assert all(metrics["deviation"] > 0 for metrics in seen.metrics)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+def test_attackers_who_see_their_own_rows_alone_try_the_rule_with_as_many_rows_as_it_will_get(rule: Aggregator) -> None:
+    view = AttackView(own=HONEST[:3], own_clean=lambda: HONEST[:3], num_updates=16, aggregator=rule)
+    crafted, _ = AGRTailored(knowledge="own").craft(view, {}, RoundContext.for_matrix(HONEST))
+    assert crafted.metrics["refused"] == 0
+    if not isinstance(rule, DnC):  # which tells made-up rows from real ones
+        assert deviation(rule, crafted.rows) > 0.2 * deviation(rule, craft(AGRTailored(), rule).rows)
+
+
+def test_a_rule_that_refuses_every_try_is_reported() -> None:
+    view = AttackView(own=HONEST[:3], own_clean=lambda: HONEST, num_updates=7, honest=HONEST[:4], aggregator=Bulyan(3))
+    crafted, _ = AGRTailored().craft(view, {}, RoundContext.for_matrix(HONEST))
+    assert crafted.metrics["refused"] == 1
+
+
+def test_the_servers_random_choices_are_not_the_attackers() -> None:
+    seeds = set[int]()
+
+    class Noted(Mean):
+        def combine(self, updates, state, context):
+            seeds.add(context.seed)
+            return super().combine(updates, state, context)
+
+    craft(AGRTailored(), Noted())
+    assert len(seeds) == 1
+    assert RoundContext.for_matrix(HONEST).seed not in seeds
+
+
+def test_a_rule_that_trusts_a_client_is_tried_under_the_clients_own_ids() -> None:
+    rule = MoNNA(num_byzantine=3, trusted_client=5)  # an honest one
+    ids = {"own_ids": torch.tensor([0, 1, 2]), "honest_ids": torch.arange(3, 16)}
+    view = AttackView(own=HONEST[:3], own_clean=lambda: HONEST, num_updates=16, honest=HONEST, aggregator=rule, **ids)
+    crafted, _ = AGRTailored().craft(view, {}, RoundContext.for_matrix(HONEST))
+    assert crafted.metrics["deviation"] < 2
+
+
+@pytest.mark.parametrize("scale", [2.0**66, 2.0**-80])
+def test_the_search_ends_and_finds_the_same_at_any_scale(scale: float) -> None:
+    rule = TrimmedMean(3)
+    view = AttackView(own=HONEST[:3], own_clean=lambda: HONEST, num_updates=16, honest=HONEST * scale, aggregator=rule)
+    crafted, _ = AGRTailored().craft(view, {}, RoundContext.for_matrix(HONEST))
+    expected = craft(AGRTailored(), rule)
+    assert crafted.metrics["gamma"] == pytest.approx(expected.metrics["gamma"], rel=1e-3)
+    torch.testing.assert_close(crafted.rows / scale, expected.rows, rtol=1e-3, atol=1e-3)

@@ -132,3 +132,10 @@ def test_in_a_round_of_attackers_only_their_own_clean_rows_stand_for_the_honest(
 @pytest.mark.parametrize("attack", ATTACKS, ids=repr)
 def test_a_table_gives_the_same_attack_back(attack: UpdateAttack) -> None:
     assert UpdateAttack.from_table(attack.to_table()) == attack
+
+
+@pytest.mark.parametrize("attack", [attack for attack in ATTACKS if getattr(attack, "knowledge", "") == "own"], ids=repr)
+def test_outside_of_a_federation_too_own_knowledge_means_own_rows(attack: UpdateAttack) -> None:
+    honest = honest_rows(6, 5, 0)
+    same_mean = honest.mean(0).repeat(6, 1)
+    torch.testing.assert_close(attack(honest, num_byzantine=2), attack(same_mean, num_byzantine=2))

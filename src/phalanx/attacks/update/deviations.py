@@ -21,4 +21,11 @@ def mean_and_direction(rows: Tensor, deviation: Deviation) -> tuple[Tensor, Tens
     mean = rows.mean(0)
     if deviation == "sign":
         return mean, mean.sign().neg_()
-    return mean, -torch.nn.functional.normalize(mean, dim=0, eps=torch.finfo(mean.dtype).tiny)
+    return mean, -unit(mean)
+
+
+def unit(vector: Tensor) -> Tensor:
+    """The vector at length 1, whatever its length was; zero stays zero."""
+    size = vector.abs().max()
+    scaled = vector / size if size > 0 else vector
+    return torch.nn.functional.normalize(scaled, dim=0)

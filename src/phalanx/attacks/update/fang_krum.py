@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from phalanx.attacks.update.colluding import Colluding
+from phalanx.attacks.update.stand_ins import crowd
 from phalanx.core import linalg
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
@@ -25,13 +26,13 @@ class FangKrum(Colluding):
     """
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
-        """One row for all attackers; with `knowledge = "own"` the attackers' own rows stand in for the honest."""
-        rows, f = view.reference(), view.num_byzantine
+        """One row for all attackers; with `knowledge = "own"` made-up rows like the attackers' own stand in for the honest."""
+        rows, f = crowd(view, context), view.num_byzantine
         direction = -rows.mean(0).sign()
         distances = linalg.geometry(rows).distances
         n = len(rows) + f
         bound = _first_lambda(rows, distances, n, f)
-        projections, norms = (rows.double() @ direction.double()), linalg.norms(rows).square()
+        projections, norms = (rows @ direction).double(), linalg.norms(rows).square()
         length = float(direction.double().square().sum())
         picked = False
         while not (picked := self._is_picked(distances, norms - 2 * bound * projections + bound**2 * length, f)):

@@ -3,10 +3,12 @@
 from dataclasses import KW_ONLY
 
 import torch
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from phalanx.attacks.update.colluding import Colluding
+from phalanx.attacks.update.deviations import unit
+from phalanx.core import linalg
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
 
@@ -27,19 +29,33 @@ class Mimic(Colluding):
 
     _: KW_ONLY
     learning_rounds: PositiveInt = 20
+    """Rounds of attack in which the direction is learnt."""
+    client: NonNegativeInt | None = None
+    """Whom to copy whenever it takes part, by id; None: whoever lies farthest along the direction."""
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One honest row for all attackers."""
         rows = view.reference()
         mean, direction = rows.mean(0), state.get("direction")
+        steps = int(state.get("steps", torch.tensor(0)))
         if direction is None:
-            direction = rows[int(torch.linalg.vector_norm(rows - mean, dim=1).argmax())] - mean
+            direction = unit(rows[int(linalg.norms(rows, centre=mean).argmax())] - mean)
         along = _along(rows, mean, direction)
-        if context.round < self.learning_rounds and along.any():
-            direction = torch.nn.functional.normalize(along @ rows - along.sum() * mean, dim=0)
+        if steps < self.learning_rounds and along.any():
+            shares = along / along.abs().max()
+            direction = unit(shares @ rows - shares.sum() * mean)
             along = _along(rows, mean, direction)
-        row: Tensor = rows[int(along.argmax())].clone()
-        return Crafted(row.expand(view.num_byzantine, -1)), {"direction": direction}
+        row: Tensor = rows[self._victim(view, along)].clone()
+        memory = {"direction": direction, "steps": torch.tensor(steps + 1)}
+        return Crafted(row.expand(view.num_byzantine, -1)), memory
+
+    def _victim(self, view: AttackView, along: Tensor) -> int:
+        """The row to copy: the named client's, if it is there to be seen."""
+        if self.client is not None and view.honest_ids is not None:
+            places = (view.honest_ids == self.client).nonzero().flatten()
+            if len(places):
+                return int(places[0])
+        return int(along.argmax())
 
 
 def _along(rows: Tensor, mean: Tensor, direction: Tensor) -> Tensor:

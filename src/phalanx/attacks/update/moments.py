@@ -15,5 +15,8 @@ def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     std = torch.empty_like(mean)
     for start in range(0, rows.shape[1], _COLUMNS):
         block = slice(start, start + _COLUMNS)
-        std[block] = (rows[:, block] - mean[block]).square_().mean(0).sqrt_()
+        offset = rows[:, block] - mean[block]
+        # A power of two costs no digit and keeps every square in range, for rows at 1e20 as for rows at 1e-25.
+        scale = torch.exp2(torch.frexp(offset.abs().amax()).exponent.clamp(-126, 126).to(offset.dtype))
+        std[block] = offset.div_(scale).square_().mean(0).sqrt_().mul_(scale)
     return mean, std

@@ -42,12 +42,11 @@ class AGRTailored(Colluding, kind="agr_tailored"):
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One row for all attackers; metrics `gamma` and `deviation`."""
-        rows = view.reference()
-        mean, direction = mean_and_direction(rows, self.deviation)
-        damage = Damage(self.aggregator or view.aggregator, rows, view.num_byzantine, context, "distance")
+        damage = Damage(self.aggregator or view.aggregator, view, context, "distance")
+        mean, direction = mean_and_direction(damage.rows, self.deviation)
         gamma, reached = search(damage, mean, direction, self.evaluations)
         row = torch.add(mean, direction, alpha=gamma)
-        return Crafted(row.expand(view.num_byzantine, -1), {"gamma": gamma, "deviation": reached / damage.spread}), state
+        return Crafted(row.expand(view.num_byzantine, -1), damage.metrics(gamma, reached)), state
 
 
 class Adaptive(Colluding):
@@ -76,14 +75,13 @@ class Adaptive(Colluding):
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One row for all attackers."""
-        rows = view.reference()
-        damage = Damage(self.aggregator or view.aggregator, rows, view.num_byzantine, context, self.objective)
-        best, row, metrics = -torch.inf, rows[0], dict[str, float]()
+        damage = Damage(self.aggregator or view.aggregator, view, context, self.objective)
+        best, row, metrics = -torch.inf, damage.rows[0], dict[str, float]()
         for place, (deviation, sign) in enumerate((kind, sign) for kind in get_args(Deviation) for sign in (1, -1)):
-            mean, direction = mean_and_direction(rows, deviation)
+            mean, direction = mean_and_direction(damage.rows, deviation)
             direction *= sign
             gamma, reached = search(damage, mean, direction, self.evaluations)
             if reached > best + 1e-6 * abs(reached):  # of as good ones the first, whatever their last digits
                 best, row = reached, torch.add(mean, direction, alpha=gamma)
-                metrics = {"gamma": gamma, "direction": float(place), "deviation": reached / damage.spread}
+                metrics = {**damage.metrics(gamma, reached), "direction": float(place)}
         return Crafted(row.expand(view.num_byzantine, -1), metrics), state

@@ -22,7 +22,7 @@ DISTANCES = frozenset(
 """Methods that compare rows with each other."""
 NOT_ROBUST = frozenset({"mean", "bucketing"})
 NEEDS: Mapping[str, Callable[[int], int]] = {
-    **dict.fromkeys(("median", "trimmed_mean", "meamed", "phocas", "mda", "smea", "monna", "caf"), lambda f: 2 * f + 1),
+    **dict.fromkeys(("trimmed_mean", "meamed", "phocas", "mda", "smea", "monna", "caf"), lambda f: 2 * f + 1),
     **dict.fromkeys(("nearest_neighbor_mixing", "arc"), lambda f: 2 * f + 1),
     **dict.fromkeys(("krum", "multi_krum"), lambda f: 2 * f + 3),
     "bulyan": lambda f: 4 * f + 3,
@@ -52,7 +52,9 @@ def the_papers_rule(subject: Subject) -> None:
         for n, f in ((N, F), (N - 1, F), (N, 0)):
             rows = _normal(n, 5, seed)
             rows[:f] *= 20  # so that no two subsets are as good
-            _near(subject.make(f)(rows.clone()), _expected(subject, rows, f), rows, f"n={n}, f={f}", 1e-4)
+            # RFA itself takes a few smoothed steps towards the geometric median.
+            tolerance = 1e-2 if subject.method == "geometric_median" else 1e-4
+            _near(subject.make(f)(rows.clone()), _expected(subject, rows, f), rows, f"n={n}, f={f}", tolerance)
 
 
 def a_nan_row(subject: Subject) -> None:
@@ -97,10 +99,14 @@ def a_large_common_part(subject: Subject) -> None:
 
 
 def the_order_of_rows(subject: Subject) -> None:
-    """The result does not depend on who stands where, ties included."""
-    for seed, rows in enumerate((_normal(N, 4, 1), _normal(N, 2, 2).round(), torch.eye(N, dtype=torch.float64))):
-        order = torch.randperm(N, generator=torch.Generator().manual_seed(seed))
-        _near(subject.make(F)(rows[order].clone()), subject.make(F)(rows.clone()), rows, "another order", 1e-6)
+    """The result does not depend on who stands where."""
+    _near_in_another_order(subject, _normal(N, 4, 1))
+
+
+def ties(subject: Subject) -> None:
+    """Neither where rows are exactly as good. A convention of ours: papers leave ties open, Krum's takes the lowest number."""
+    for rows in (_normal(N, 2, 2).round(), torch.eye(N, dtype=torch.float64)):
+        _near_in_another_order(subject, rows)
 
 
 def the_same_call_again(subject: Subject) -> None:
@@ -160,6 +166,7 @@ CASES: Mapping[str, Case] = {
         a_far_attacker,
         a_large_common_part,
         the_order_of_rows,
+        ties,
         the_same_call_again,
         identical_rows,
         the_callers_rows,
@@ -171,10 +178,12 @@ CASES: Mapping[str, Case] = {
 """Every case by name."""
 
 EXEMPT: Mapping[str, frozenset[str]] = {
+    "a_nan_row": NOT_ROBUST,  # the mean of a NaN is NaN by its definition
+    "an_infinite_row": NOT_ROBUST,
     "a_far_attacker": frozenset(REFERENCES) - DISTANCES | {"mda"},  # several subsets are as tight
     "a_large_common_part": frozenset(REFERENCES) - DISTANCES | {"mda"},
-    "the_order_of_rows": frozenset({"monna", "bucketing"}),
-    "the_same_call_again": frozenset({"bucketing"}),
+    "the_order_of_rows": frozenset({"monna"}),  # it trusts the first row
+    "ties": frozenset({"monna", "mda"}),  # most sets of rows of the eye are as tight
     "too_few_rows": frozenset(REFERENCES) - frozenset(NEEDS),
     "claimed_sample_counts": frozenset({"mean"}),
 }
@@ -193,6 +202,11 @@ def _near(result: Tensor, expected: Tensor, like: Tensor, where: str, tolerance:
     error = float((result.double() - expected.double()).abs().max())
     allowed = tolerance * float(like.double().abs().max())
     assert error <= allowed, f"{where}: {error:.2g} from where it should be (allowed {allowed:.2g})"
+
+
+def _near_in_another_order(subject: Subject, rows: Tensor) -> None:
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    _near(subject.make(F)(rows[order].clone()), subject.make(F)(rows.clone()), rows, "another order", 1e-6)
 
 
 def _same_choice(subject: Subject, rows: Tensor, where: str) -> None:

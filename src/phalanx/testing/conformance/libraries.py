@@ -16,7 +16,7 @@ from torch import Tensor
 from phalanx import aggregators as ours
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Aggregator
-from phalanx.testing.conformance.cases import Rule, Subject
+from phalanx.testing.conformance.cases import N, Rule, Subject
 from phalanx.testing.conformance.references import CLIP
 
 
@@ -38,7 +38,7 @@ def phalanx_subjects() -> Iterator[Subject]:
         "monna": lambda f: ours.MoNNA(num_byzantine=f, trusted_client=0),
         "caf": ours.CAF,
         "nearest_neighbor_mixing": lambda f: ours.Pipeline((ours.NearestNeighborMixing(f), ours.TrimmedMean(f))),
-        "bucketing": lambda f: ours.Pipeline((ours.Bucketing(size=2), ours.Mean())),
+        "bucketing": lambda f: ours.Pipeline((ours.Bucketing(size=N), ours.Median())),
         "clipping": lambda f: ours.Pipeline((ours.ClipNorm(max_norm=CLIP), ours.Mean())),
         "arc": lambda f: ours.Pipeline((ours.ARC(f), ours.Mean())),
     }
@@ -76,7 +76,7 @@ def byzfl_subjects() -> Iterator[Subject]:
         "MoNNA": ("monna", byzfl.MoNNA),
         "CAF": ("caf", byzfl.CAF),
         "NNM + TrMean": ("nearest_neighbor_mixing", behind(byzfl.NNM, byzfl.TrMean)),
-        "Bucketing + Average": ("bucketing", behind(lambda f: byzfl.Bucketing(2), average)),
+        "Bucketing + Median": ("bucketing", behind(lambda f: byzfl.Bucketing(N), lambda f: byzfl.Median())),
         "Clipping + Average": ("clipping", behind(lambda f: byzfl.Clipping(CLIP), average)),
         "ARC + Average": ("arc", behind(byzfl.ARC, average)),
     }

@@ -126,7 +126,7 @@ def nearest_neighbor_mixing(x: Rows, f: int) -> Rows:
 
 
 def bucketing(x: Rows, f: int) -> Rows:
-    """Karimireddy 2022: buckets of two, averaged; for an even n their mean is everybody's, whoever went where."""
+    """Karimireddy 2022: one bucket for everybody, and the median behind it: the mean of all, whoever went where."""
     return _mean(x)
 
 
