@@ -1,3 +1,5 @@
+import fcntl
+
 import pytest
 
 from phalanx.core.errors import CheckpointError
@@ -12,6 +14,16 @@ def test_a_folder_is_made_and_held_by_one_at_a_time(tmp_path):
             locked(folder, "run folder")
     assert not is_locked(folder)
     locked(folder, "run folder").close()
+
+
+def test_whoever_looks_at_a_folder_keeps_nobody_from_it(tmp_path, monkeypatch):
+    locked(tmp_path, "run folder").close()
+    looking = (tmp_path / ".lock").open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr("phalanx.experiments.lock.time.sleep", lambda seconds: looking.close())
+    with locked(tmp_path, "run folder"):
+        assert looking.closed
+        assert is_locked(tmp_path)
 
 
 def test_a_folder_that_nobody_ever_held_is_not_locked(tmp_path):

@@ -1,5 +1,6 @@
 """One folder, one process: a lock that ends with whoever holds it."""
 
+import time
 from pathlib import Path
 from typing import IO
 
@@ -9,6 +10,8 @@ try:
     import fcntl
 except ImportError:  # Windows has no flock: two processes on one folder are not detected there
     fcntl = None  # type: ignore[assignment]
+
+TRIES, SECONDS = 10, 0.02  # whoever only looks (`is_locked`) holds a lock too, for a moment
 
 
 def locked(folder: Path, what: str) -> IO[str]:
@@ -22,14 +25,25 @@ def locked(folder: Path, what: str) -> IO[str]:
     except OSError as error:
         raise CheckpointError(f"The {what} {folder} cannot be used: {error.strerror}.") from None
     try:
-        if fcntl:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _hold(lock)
     except OSError as error:
         lock.close()
         taken = isinstance(error, BlockingIOError)
         why = "another process is running it" if taken else f"it cannot be locked: {error.strerror}"
         raise CheckpointError(f"The {what} {folder} cannot be used: {why}.") from None
     return lock
+
+
+def _hold(lock: IO[str]) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(SECONDS)
 
 
 def is_locked(folder: Path) -> bool:
