@@ -48,8 +48,8 @@ def test_damaged_cells_have_a_reason_and_no_score_and_the_others_count(out):
     assert [record.final(cell) is None for cell in record.sweep.cells[:4]] == [True, False, True, False]
     assert len(record.runs) == 5
     (board,) = leaderboards(record)
-    values = [score.values for score in board.scores.values()]
-    assert [len(by_seed) for by_seed in values] == [1, 2, 2]  # both seeds of mean without attack are damaged
+    seeds = {place: len(score.values) for place, score in board.scores.items()}
+    assert seeds == {("krum", "none"): 2, ("mean", "flip"): 1, ("krum", "flip"): 2}  # of mean without attack both are damaged
     assert other.name == "rule mean, attack flip, seed 2"
 
 
@@ -58,9 +58,22 @@ def test_failures_of_cells_that_the_sweep_no_longer_has_are_left_out(out):
     name = record.sweep.cells[1].folder_name
     (out / FAILURES).write_text(json.dumps({"gone-0123456789": "old", name: "new"}))
     assert SweepRecord.read(out).failures == {name: "new"}
-    again = SweepRecord.read(out)
-    assert again.failure(again.sweep.cells[1]) == "new"
-    assert again.failure(again.sweep.cells[0]) is None
+
+
+def test_a_cell_that_failed_is_named_until_it_is_finished_by_whatever_command(out):
+    before = SweepRecord.read(out)
+    first, second, third = before.sweep.cells[:3]
+    (out / FAILURES).write_text(json.dumps({cell.folder_name: "no room" for cell in (first, second, third)}))
+    result = before.folder_of(first) / "result.json"
+    content = result.read_bytes()
+    for cell in (first, second):
+        (before.folder_of(cell) / "result.json").unlink()
+    record = SweepRecord.read(out)
+    assert [record.failure(cell) for cell in record.sweep.cells[:3]] == ["no room", "no room", None]
+    assert record.cells_by_reason == {"no room": list(record.sweep.cells[:2])}
+    result.write_bytes(content)
+    record = SweepRecord.read(out)
+    assert record.cells_by_reason == {"no room": [record.sweep.cells[1]]}
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,18 @@ class SweepRecord:
     def failure(self, cell: Cell) -> str | None:
         """Why a cell has no score: what it failed with when it was last tried, or how its folder is damaged; None otherwise."""
         found = self._read.get(cell)
+        if isinstance(found, RunRecord) and found.is_finished:
+            return None  # it may have been resumed alone, without a word to the sweep
         return found if isinstance(found, str) else self.failures.get(cell.folder_name)
+
+    @property
+    def cells_by_reason(self) -> Mapping[str, list[Cell]]:
+        """The cells without a score by what they failed with: one cause often fails many."""
+        found: dict[str, list[Cell]] = {}
+        for cell in self.sweep.cells:
+            if (reason := self.failure(cell)) is not None:
+                found.setdefault(reason, []).append(cell)
+        return found
 
     @cached_property
     def _read(self) -> Mapping[Cell, RunRecord | str]:
