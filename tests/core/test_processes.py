@@ -21,6 +21,20 @@ def test_a_process_s_end_is_told_in_words():
     assert ended(lambda: os.kill(os.getpid(), signal.SIGKILL)) == "signal SIGKILL"
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="the system has no real-time signals")
+def test_a_signal_without_a_name_is_told_by_its_number():
+    number = int(signal.SIGRTMIN) + 1
+    assert ended(lambda: os.kill(os.getpid(), number)) == f"signal {number}"
+
+
+def test_a_process_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr("phalanx.core.processes.SECONDS", 0.0)
+    process = fork.Process(target=signal.pause)
+    process.start()
+    assert cause_of_death(process) == "no answer"
+    assert not process.is_alive()
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not tell cores")
 def test_pin_keeps_a_process_on_one_core_and_none_leaves_it_free():
     assert cores() == sorted(os.sched_getaffinity(0))

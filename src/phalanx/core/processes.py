@@ -6,6 +6,8 @@ import signal
 import sys
 from multiprocessing.process import BaseProcess
 
+SECONDS = 5.0  # what a process that has closed its pipe may take to end
+
 
 def cores() -> list[int]:
     """The cores that this process may use; empty where the operating system does not tell."""
@@ -26,7 +28,11 @@ def die_with_parent() -> None:
 
 
 def cause_of_death(process: BaseProcess) -> str:
-    """How a process ended: `signal SIGKILL`, `exit code 1`."""
-    process.join(timeout=5)
-    code = process.exitcode
-    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+    """How a process ended: `signal SIGKILL`, `exit code 1`. One that says no more but lives is killed: nobody else knows it."""
+    process.join(timeout=SECONDS)
+    if (code := process.exitcode) is None:
+        process.kill()
+        process.join()
+        return "no answer"
+    names = {int(number): number.name for number in signal.Signals}  # not all have one
+    return f"signal {names.get(-code, -code)}" if code < 0 else f"exit code {code}"
