@@ -35,7 +35,7 @@ def test_a_file_that_was_cut_off_anywhere_holds_its_whole_records(file, tmp_path
     content = file.read_bytes()
     everything = list(records(content))
     assert len(content) > 2 * BLOCK
-    for end in (7, 8, 100, BLOCK - 3, BLOCK + 2, BLOCK + 500, len(content) - 1):
+    for end in (0, 3, 7, 8, 100, BLOCK - 3, BLOCK + 2, BLOCK + 500, len(content) - 1):
         kept = list(records(content[:end]))
         assert kept == everything[: len(kept)]
         assert len(kept) < len(everything)

@@ -30,7 +30,7 @@ def newest_steps(files: list[Path]) -> dict[str, int]:
 
 def records(content: bytes) -> Iterator[bytes]:
     """The whole records of a file, in order."""
-    if content[: len(HEAD)] != HEAD:
+    if not HEAD.startswith(content[: len(HEAD)]):  # wandb was killed before it had written all of the head, or nothing
         raise ValueError("this is no file of a W&B run")
     at, parts = RECORD_HEAD, b""
     while at + RECORD_HEAD <= len(content):
