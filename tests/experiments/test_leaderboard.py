@@ -40,6 +40,10 @@ def best(board):
     return {row for (row, _), score in board.scores.items() if score.is_best}
 
 
+def tied(board):
+    return {row for (row, _), score in board.scores.items() if score.is_tied}
+
+
 def test_mean_and_deviation_by_hand():
     (board,) = boards({"mean": [0.5, 0.6, 0.7], "median": [0.1, 0.2, 0.9]})
     assert board.scores["mean", ""].mean == pytest.approx(0.6)
@@ -57,7 +61,8 @@ def test_mean_and_deviation_by_hand():
 def test_a_tie_is_what_a_one_sided_paired_t_test_does_not_show_to_be_worse(rival):
     top = [0.81, 0.84, 0.88]
     (board,) = boards({"mean": top, "median": rival})
-    assert best(board) == ({"mean", "median"} if ttest_rel(top, rival, alternative="greater").pvalue > 0.05 else {"mean"})
+    assert best(board) == {"mean"}
+    assert tied(board) == ({"median"} if ttest_rel(top, rival, alternative="greater").pvalue > 0.05 else set())
 
 
 def test_the_t_test_by_hand():
@@ -65,20 +70,26 @@ def test_the_t_test_by_hand():
     gaps = [0.01, 0.02, 0.06]
     assert fmean(gaps) / (stdev(gaps) / 3**0.5) == pytest.approx(1.964, abs=1e-3)
     (board,) = boards({"mean": [0.9, 0.9, 0.9], "median": [0.89, 0.88, 0.84]})
-    assert best(board) == {"mean", "median"}
+    assert (best(board), tied(board)) == ({"mean"}, {"median"})
     # Gaps 5, 6, 5 points: t = 16: no tie, although two deviations overlap where seeds differ more than rules.
     (board,) = boards({"mean": [0.5, 0.7, 0.9], "median": [0.45, 0.64, 0.85]})
-    assert best(board) == {"mean"}
+    assert (best(board), tied(board)) == ({"mean"}, set())
 
 
-def test_a_gap_that_is_the_same_for_every_seed_is_no_tie_and_equal_values_are():
+def test_a_gap_that_is_the_same_for_every_seed_is_no_tie_and_equal_values_are_both_the_best():
     (board,) = boards({"mean": [0.5, 0.75, 1.0], "median": [0.25, 0.5, 0.75], "flame": [0.5, 0.75, 1.0]})
-    assert best(board) == {"mean", "flame"}
+    assert (best(board), tied(board)) == ({"mean", "flame"}, set())
 
 
-def test_with_a_single_seed_only_equal_values_are_tied():
-    (board,) = boards({"mean": [0.8], "median": [0.8], "flame": [0.7999]}, seeds=(1,))
-    assert best(board) == {"mean", "median"}
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_with_fewer_than_three_seeds_nothing_is_tested(seeds):
+    top, rival = [0.8, 0.9][: len(seeds)], [0.79, 0.91 - 1e-6][: len(seeds)]
+    (board,) = boards({"mean": top, "median": top, "flame": rival}, seeds=seeds)
+    assert (best(board), tied(board)) == ({"mean", "median"}, set())
+
+
+def test_a_single_seed_has_no_deviation():
+    (board,) = boards({"mean": [0.8]}, seeds=(1,))
     assert board.scores["mean", ""].deviation is None
 
 
@@ -89,17 +100,19 @@ def test_less_attack_success_is_better():
     assert accuracy.higher_is_better
 
 
-def test_pairs_are_of_the_seeds_that_both_have_and_unfinished_cells_are_missing():
-    (board,) = boards({"mean": [0.9, 0.8, None], "median": [0.89, 0.82, 0.1], "flame": [None, None, None]})
+def test_a_row_that_lacks_a_seed_of_its_column_is_incomplete_and_neither_best_nor_tied():
+    (board,) = boards({"mean": [0.99, 0.98, None], "median": [0.89, 0.82, 0.1], "flame": [None, None, None]})
     assert set(board.scores) == {("mean", ""), ("median", "")}
-    assert board.scores["mean", ""].values == {1: 0.9, 2: 0.8}
-    assert best(board) == {"mean", "median"}
+    assert board.scores["mean", ""].values == {1: 0.99, 2: 0.98}
+    assert {row for (row, _), score in board.scores.items() if not score.is_complete} == {"mean"}
+    assert (best(board), tied(board)) == ({"median"}, set())
     assert board.rows == ("mean", "median", "flame")
 
 
-def test_without_a_common_seed_the_best_stands_alone():
+def test_where_every_row_lacks_a_seed_none_is_the_best():
     (board,) = boards({"mean": [0.9, None, None], "median": [None, 0.9, 0.8]})
-    assert best(board) == {"mean"}
+    assert (best(board), tied(board)) == (set(), set())
+    assert not any(score.is_complete for score in board.scores.values())
 
 
 def test_nothing_finished_is_no_leaderboard():
