@@ -1,5 +1,6 @@
 """`run`: an experiment from its config to its result. The command line does the same."""
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -190,7 +191,9 @@ def _drive(
         if folder is None:
             raise KeyboardInterrupt from None
         reached = f"Stopped after round {done[0].round} of {run.rounds}; nothing is lost."
-        raise Stopped(f"{reached} Go on with: phalanx resume {folder.path}", exit_code=128 + stop.number) from None
+        raise Stopped(
+            f"{reached} Go on with: phalanx resume {shlex.quote(str(folder.path))}", exit_code=128 + stop.number
+        ) from None
     return done[0]
 
 
