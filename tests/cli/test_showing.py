@@ -85,6 +85,7 @@ def test_the_document_holds_what_the_events_hold(finished, capsys):
     assert run["detection"]["tpr"] == pytest.approx(sum(tprs) / 3)
     assert run["seconds"]["train"] == pytest.approx(sum(event["seconds"]["train"] for event in rounds))
     assert Experiment.from_table(run["config"]) == ATTACKED
+    assert "tracking" not in run["config"]  # its addresses may hold a password
 
 
 def test_a_stopped_run_says_how_far_it_came_and_how_to_go_on(copy, capsys):

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -60,3 +61,41 @@ def test_damage_is_found_while_reading_in_one_sentence(build, spoil, sentence):
     spoil(bad)
     with pytest.raises(CheckpointError, match=sentence):
         read([good, bad])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda event: {"malicious": None},
+        lambda event: {"clients": ["a"]},
+        lambda event: {"rejected": [1]},
+        lambda event: {"influence": ["all"]},
+        lambda event: {"seconds": {"train": "long"}},
+        lambda event: {"accuracy": "high"} if event["event"] == "evaluation" else {},
+    ],
+)
+def test_valid_json_that_is_no_event_of_ours_is_one_sentence(build, changed):
+    events = [event | changed(event) for event in build.usual_events()]
+    with pytest.raises(
+        CheckpointError, match=r"^The events or the result in .*one are damaged, or another version's \(Phalanx 0"
+    ):
+        build.one(events, finished=False)
+
+
+@pytest.mark.parametrize("final", [{"round": 2, "accuracy": "high"}, {"accuracy": 0.5}])
+def test_a_result_with_odd_values_is_one_sentence(build, final):
+    folder = build.run("one")
+    (folder / "result.json").write_text(json.dumps({"experiment": build.attacked.digest(), "final": final}))
+    with pytest.raises(CheckpointError, match="The events or the result in"):
+        build.subject(folder)
+
+
+def test_events_without_a_list_that_every_page_reads_are_one_sentence(build):
+    finals = {("mean", "none"): (0.9, 0.1)}
+    subject = build.sweep(finals)
+    folder = subject.groups[0].runs[0].folder
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    lines = [json.dumps({name: value for name, value in event.items() if name != "malicious"}) + "\n" for event in events]
+    (folder / "events.jsonl").write_text("".join(lines))
+    with pytest.raises(CheckpointError, match="are damaged, or another version's"):
+        read([subject.sweep.folder])

@@ -174,6 +174,34 @@ def test_a_panel_that_raises_loses_its_own_section_only(build):
     assert [plot.name for plot in plots(found)] == ["mine"]
 
 
+def test_two_plots_with_one_name_get_names_and_ids_of_their_own(build):
+    subject = build.one()
+    found = sections(subject, [Shows(), Shows()])
+    assert [plot.name for plot in plots(found)] == ["mine", "mine-2"]
+    ids = Structure(page(subject, found)).ids
+    assert len(ids) == len(set(ids))
+
+
+class Odd(Panel):
+    title = "Odd"
+    explains = "Names that are code elsewhere."
+
+    def show(self, subject):
+        figure, axes = figure_with_axes()
+        axes.plot([1, 2])
+        axes.text(1, 1, "from $a to $b_")
+        return [Plot("odd", figure, alt=r"\g<0> and \1 and \x")]
+
+
+def test_backslashes_and_dollars_in_names_are_written_as_they_are(build):
+    subject = build.one()
+    found = sections(subject, [Odd()])
+    assert found[0].failure is None
+    text = page(subject, found)
+    assert r'aria-label="\g&lt;0&gt; and \1 and \x"' in text
+    assert "from $a to $b_" in text
+
+
 def test_every_piece_is_written(build):
     subject = build.one()
     found = Structure(page(subject, sections(subject, [Shows()])))

@@ -23,7 +23,7 @@ def run_document(record: RunRecord) -> Document:
     """Everything about a run that a script may ask for. Rounds count from 0, as in events.jsonl.
 
     kind ("run"), folder, experiment (its digest), state ("finished", "stopped", "going on", "not begun"), rounds_done, rounds;
-    config; version, versions, platform, device, parameters, data, clients;
+    config (but for trackers, whose addresses may hold a password); version, versions, platform, device, parameters, data, clients;
     final (the last evaluation), series {round: […], accuracy: […], attack_success: […], test_loss: […]};
     attackers (who was malicious in any round), detection {tpr, fpr, precision: means over rounds}, rejected {reason: updates},
     kept_model [{round, reason}], survival {last_attack, rounds, still_alive} or null, seconds {phase: total}.
@@ -47,7 +47,7 @@ def _document(record: RunRecord) -> Document:
         "state": state(record),
         "rounds_done": len(rounds),
         "rounds": record.experiment.run.rounds,
-        "config": record.experiment.to_table(),
+        "config": {name: value for name, value in record.experiment.to_table().items() if name != "tracking"},
         "version": record.version,
         **{name: manifest.get(name) for name in ("versions", "platform", "device", "parameters", "data")},
         "clients": len(manifest.get("client_samples", ())) or None,

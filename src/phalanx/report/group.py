@@ -11,6 +11,7 @@ from phalanx.config import Experiment
 from phalanx.config.settings import RunSettings
 from phalanx.core.errors import ConfigError
 from phalanx.experiments import RunRecord, SweepRecord, is_sweep
+from phalanx.report.checking import check
 from phalanx.report.labels import labels
 
 
@@ -80,14 +81,17 @@ def read(folders: Sequence[Path]) -> Subject:
 
 
 def of_runs(records: Sequence[RunRecord]) -> Subject:
-    """Runs, grouped: those that differ in the seed only belong together."""
+    """Runs, grouped: those that differ in the seed only belong together.
+
+    Raises: CheckpointError if one is damaged; ConfigError if an experiment comes twice.
+    """
     seen: dict[str, RunRecord] = {}
     together: dict[str, list[RunRecord]] = {}
     for record in records:
         other = seen.setdefault(record.experiment.digest(), record)
         if other is not record:
             raise ConfigError(f"{other.folder} and {record.folder} hold the same experiment; give one of them.")
-        _ = record.events
+        check(record)
         together.setdefault(json.dumps(_decisive(record.experiment), sort_keys=True), []).append(record)
     members = [tuple(sorted(runs, key=lambda run: run.experiment.run.seed)) for runs in together.values()]
     names = labels([_decisive(runs[0].experiment) for runs in members])
@@ -97,10 +101,14 @@ def of_runs(records: Sequence[RunRecord]) -> Subject:
 
 
 def of_sweep(record: SweepRecord) -> Subject:
-    """A sweep: the cells of one place belong together. Those that have not begun, or are damaged, are left out."""
+    """A sweep: the cells of one place belong together. Those that have not begun, or cannot be read, are left out.
+
+    Raises: CheckpointError if the events of one are damaged.
+    """
     together: dict[tuple[str, ...], list[RunRecord]] = {}
     places: dict[tuple[str, ...], Mapping[str, str]] = {}
     for cell, run in record.runs.items():
+        check(run)
         key = tuple(cell.place.values())
         places[key] = cell.place
         together.setdefault(key, []).append(run)
@@ -110,7 +118,7 @@ def of_sweep(record: SweepRecord) -> Subject:
 
 def _decisive(experiment: Experiment) -> dict[str, Any]:
     """The config without the seed and without what decides only how fast the result comes."""
-    table = experiment.to_table()
+    table = experiment.to_table() | {"tracking": None}  # which may name a password, and decides nothing
     kept = RunSettings.deciding - {"seed"}
     return {**table, "run": {name: value for name, value in table["run"].items() if name in kept}}
 

@@ -1,7 +1,8 @@
 """The page: one HTML file that asks nobody for anything. No script, no font, no image from elsewhere, and it says so itself."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from importlib.resources import files
 
@@ -29,13 +30,14 @@ class Section:
 
 
 def sections(subject: Subject, shown: Sequence[Panel] | None = None) -> list[Section]:
-    """Every panel with something to show, in order. One that raises fails alone."""
-    found = []
+    """Every panel with something to show, in order, each plot with a name of its own. A panel that raises fails alone."""
+    found: list[Section] = []
+    taken: set[str] = set()
     for panel in panels() if shown is None else shown:
         try:
             with style():
-                pieces = panel.show(subject)
-                for plot in (piece for piece in pieces or () if isinstance(piece, Plot)):
+                pieces = [_named(piece, taken) if isinstance(piece, Plot) else piece for piece in panel.show(subject) or ()]
+                for plot in (piece for piece in pieces if isinstance(piece, Plot)):
                     settle(plot.figure)
         except Exception as error:  # noqa: BLE001 - a third party's panel must not lose the page
             found.append(Section(panel, (), f"This section could not be made: {type(error).__name__}: {error}"))
@@ -43,6 +45,14 @@ def sections(subject: Subject, shown: Sequence[Panel] | None = None) -> list[Sec
         if pieces:
             found.append(Section(panel, pieces))
     return found
+
+
+def _named(plot: Plot, taken: set[str]) -> Plot:
+    """A plot whose name no other has: it becomes a file, and part of its ids. A file system may not tell `A` from `a`."""
+    names = (f"{plot.name}-{number}" if number > 1 else plot.name for number in itertools.count(1))
+    name = next(name for name in names if name.casefold() not in taken)
+    taken.add(name.casefold())
+    return replace(plot, name=name)
 
 
 def plots(found: Sequence[Section]) -> list[Plot]:

@@ -42,8 +42,8 @@ from phalanx.report.group import Subject
 class Plot:
     """A figure, drawn once: inlined into the page, and written as PNG, SVG and PDF where asked for.
 
-    `name`: the file's name, unique on the page. `alt`: what it shows, for those who do not see it. `caption`: below it.
-    `wide`: it wants the page's whole width.
+    `name`: the file's name; a second plot of the same name gets a number. `alt`: what it shows, for those who do not see it.
+    `caption`: below it. `wide`: it wants the page's whole width.
     """
 
     name: str

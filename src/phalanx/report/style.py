@@ -41,6 +41,7 @@ _RC: dict[str, Any] = {
     "ytick.labelsize": 8.5,
     "legend.fontsize": 8.5,
     "text.color": INK,
+    "text.parse_math": False,  # a variant called `$5 to $9` is no formula
     "axes.labelcolor": MUTED,
     "axes.edgecolor": GRID,
     "xtick.color": MUTED,

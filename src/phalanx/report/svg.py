@@ -19,7 +19,12 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style type=\"text/css\">.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{alt}">', svg, count=1)
+    svg = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        lambda found: f'<svg viewBox="{found[1]}" role="img" aria-label="{alt}">',  # no template: `alt` may hold a backslash
+        svg,
+        count=1,
+    )
     svg = svg.replace("xlink:href=", "href=")
     svg = _with_own_ids(svg, name)
     for colour, token in TOKENS.items():
@@ -32,4 +37,4 @@ def _with_own_ids(svg: str, name: str) -> str:
     """Ids that something refers to get the plot's name in front; the others go."""
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", svg)
-    return re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
+    return re.sub(r'(href="#|url\(#)', lambda found: f"{found[1]}{name}-", svg)

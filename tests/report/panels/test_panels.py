@@ -1,11 +1,14 @@
 """Each panel's numbers, worked out by hand from the events that `conftest.py` writes."""
 
+import tomllib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from phalanx.aggregators import Mean
 from phalanx.config import Experiment
+from phalanx.report.panel import Code
 from phalanx.report.panels import (
     Configuration,
     Curves,
@@ -22,6 +25,7 @@ from phalanx.report.panels import (
 from phalanx.report.panels.partition import class_counts
 from phalanx.report.panels.rejections import rejected
 from phalanx.report.panels.times import phases
+from phalanx.tracking import MLflow
 
 FINALS = {("mean", "none"): (0.9, 0.1), ("mean", "backdoor"): (0.9, 0.9), ("krum", "none"): (0.6, 0.1)}
 
@@ -166,6 +170,17 @@ def test_configs_that_differ_have_a_table_of_what_does(build):
     other = replace(build.attacked, run=replace(build.attacked.run, rounds=4))
     grid = Configuration().show(build.subject(build.run("a"), build.run("b", other, build.usual_events(3))))[0]
     assert grid.rows == [["run.rounds", "3", "4"]]
+
+
+def test_trackers_whose_address_may_hold_a_password_are_on_no_page(build):
+    tracker = MLflow(tracking_uri="https://me:secret@example.org")
+    tracked = replace(build.attacked, tracking=(tracker,))
+    subject = build.subject(build.run("tracked", tracked), build.run("mean", replace(build.attacked, aggregator=Mean())))
+    assert [group.label for group in subject.groups] == ["flame", "mean"]
+    pieces = Configuration().show(subject)
+    assert "secret" not in str(pieces)
+    code = next(piece for piece in pieces if isinstance(piece, Code))
+    assert Experiment.from_table(tomllib.loads(code.text)) == build.attacked
 
 
 def test_how_to_run_it_again_has_command_versions_checksums_and_digest(build):

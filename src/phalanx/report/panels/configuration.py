@@ -1,6 +1,6 @@
 """The complete configs, and what differs between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tomli_w
@@ -16,14 +16,14 @@ class Configuration(Panel):
     """A sweep's file, or each run's config; where there are several, a table of the differences first."""
 
     title = "Configuration"
-    explains = "Everything that decided the result, defaults included."
+    explains = "Everything that decided the result, defaults included. Trackers did not, and are left out with their passwords."
     place = 90
 
     def show(self, subject: Subject) -> Sequence[Piece] | None:
         """Configs as TOML, closed; a sweep's own file instead of its cells'."""
         if subject.sweep is not None:
-            return [Code("The sweep", tomli_w.dumps(subject.sweep.sweep.to_tables()))]
-        tables = [group.experiment.to_table() for group in subject.groups]
+            return [Code("The sweep", tomli_w.dumps(without_tracking(subject.sweep.sweep.to_tables())))]
+        tables = [without_tracking(group.experiment.to_table()) for group in subject.groups]
         pieces: list[Piece] = []
         if len(tables) > 1:
             paths = [path for path in differing(tables) if path != "run.seed"]
@@ -31,10 +31,21 @@ class Configuration(Panel):
             head = ["setting", *(group.label for group in subject.groups[:MOST_CONFIGS])]
             pieces += [Grid(head, rows, "The settings that differ.")] if rows else []
         pieces += [
-            Code(f"{group.label}, seed {group.seeds[0]}", group.experiment.to_toml()) for group in subject.groups[:MOST_CONFIGS]
+            Code(f"{group.label}, seed {group.seeds[0]}", tomli_w.dumps(table))
+            for group, table in zip(subject.groups[:MOST_CONFIGS], tables)
         ]
         left_out = len(subject.groups) - MOST_CONFIGS
         return [*pieces, *([Text(f"{left_out} more configs are left out.")] if left_out > 0 else [])]
+
+
+def without_tracking(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A config or a sweep without its trackers: their addresses may hold a password, and the page is for others.
+
+    >>> without_tracking({"run": {"seed": 1}, "tracking": [], "sweep": {"a": {"b": {"tracking": [], "run.rounds": 2}}}})
+    {'run': {'seed': 1}, 'sweep': {'a': {'b': {'run.rounds': 2}}}}
+    """
+    kept = {name: value for name, value in table.items() if name != "tracking"}
+    return {name: without_tracking(value) if isinstance(value, Mapping) else value for name, value in kept.items()}
 
 
 def _shown(value: Any) -> str:
