@@ -49,7 +49,7 @@ def overview(family: str) -> str:
     rows = [
         [f"[`{kind}`](../{page}.md#{family}-{kind})", describe(member).summary] for kind, member in own_members(family).items()
     ]
-    return table([family.replace("_", " "), "what it does"], rows)
+    return table([family.replace("pre_", "pre-").replace("_", " "), "what it does"], rows)
 
 
 def own_members(family: str) -> dict[str, type[Component]]:

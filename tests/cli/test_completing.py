@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from phalanx.cli.completing import complete_dataset, complete_name, complete_run, kinds_by_family
+from phalanx.cli.completing import complete_dataset, complete_library, complete_name, complete_run, kinds_by_family
 from phalanx.cli.listing import known_families, sections
 from phalanx.config import Experiment
 from phalanx.core.component import members
+from phalanx.testing.conformance import LIBRARIES
 
 
 def of_phalanx(family):
@@ -43,6 +44,11 @@ def test_names_are_families_sections_and_kinds():
     assert set(sections()) == {field.name for field in dataclasses.fields(Experiment)} <= set(complete_name(""))
     assert "cifar10" in complete_dataset("cif")
     assert not complete_dataset("custom")
+
+
+def test_libraries_are_those_that_conformance_tries():
+    assert set(complete_library("")) == set(LIBRARIES)
+    assert complete_library("by") == ["byzfl"]
 
 
 def test_run_folders_and_sweeps_are_offered_below_what_was_typed(tmp_path, monkeypatch):

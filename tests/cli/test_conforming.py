@@ -23,7 +23,8 @@ def test_the_table_counts_and_names_the_failures_with_their_reasons(capsys):
     shown = capsys.readouterr().out
     assert "Wrong[/], identical rows: identical rows: " in shown
     assert "6 of 8 passed." in shown
-    assert "1 the papers rule:" in shown
+    assert "–: the case does not concern the method." in shown
+    assert "1 the paper's rule:" in shown
 
 
 @pytest.mark.usefixtures("_a_small_library")

@@ -80,7 +80,8 @@ def test_a_sweep_ends_in_leaderboards_and_files_and_again_it_only_says_so(file, 
 def test_failed_cells_are_named_with_their_reason_and_the_exit_code_is_1(file, tmp_path):
     done = phalanx_sweep(str(file), *TOO_MANY, "--json", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.count("failed: rule krum, attack none, seed 1: Krum needs n >= 2f + 3 updates; got n=8, f=4.") == 1
+    said = "failed: 4 cells, the first of them rule krum, attack none, seed 1: Krum needs n >= 2f + 3 updates; got n=8, f=4."
+    assert done.stderr.count(said) == done.stderr.count("failed: ") == 1
     assert done.stderr.strip().endswith("phalanx: 4 of 8 cells failed; the same command tries them again.")
     found = json.loads(done.stdout)
     assert (found["finished"], len(found["failures"])) == (4, 4)
@@ -91,6 +92,14 @@ def test_a_typing_mistake_in_a_variant_is_one_sentence_and_nothing_has_started(f
     done = phalanx_sweep(str(file), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "cell (rule krum, attack none): aggregator.num_byzantin: unknown field; did you mean 'num_byzantine'?" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_data_set_that_is_missing_is_one_sentence_and_nothing_has_started(file, tmp_path):
+    done = phalanx_sweep(str(file), "--set", "data.kind=mnist", "--set", f"data.root={tmp_path}", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("phalanx: ") == 1
+    assert str(tmp_path) in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
@@ -127,8 +136,8 @@ def test_a_dry_run_counts_and_runs_nothing(file, tmp_path, capsys):
     assert dry_run(setting) == {"cells": 8, "finished": 3, "failed_before": 4, "to_go_on": 1, "to_run": 0}
     assert dry_run() == {"cells": 8, "finished": 3, "failed_before": 0, "to_go_on": 1, "to_run": 4}
     sweep_file(file, [], folder, jobs=2, dry_run=True)
-    text = f"8 cells in {folder}: 3 finished, 0 failed before, 1 to go on, 4 to run. Every config is valid; nothing was run.\n"
-    assert capsys.readouterr().out == text
+    counted = f"8 cells in {folder}: 3 finished, 0 failed before, 1 to go on, 4 to run."
+    assert capsys.readouterr().out == f"{counted} The fields of every cell are valid; nothing was run.\n"
 
 
 def test_the_default_folder_is_the_file_s_name_and_a_sweep_s_own_file_goes_on_where_it_lies(tmp_path):

@@ -133,7 +133,7 @@ def test_a_missing_package_is_one_sentence_before_any_work(tmp_path, monkeypatch
     experiment = Experiment(tracking=(Tracker.from_table({"kind": kind}),))
     with pytest.raises(ConfigError) as error:
         run(experiment, out=tmp_path / "a")
-    assert str(error.value) == f"tracking by {kind} needs the package {package}: pip install 'phalanx[tracking]'"
+    assert str(error.value) == f"tracking by {kind} needs the package {package}; in a clone: pip install '.[tracking]'"
     assert not (tmp_path / "a").exists()
 
 

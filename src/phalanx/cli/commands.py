@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from phalanx.cli.completing import complete_dataset, complete_name, complete_run
+from phalanx.cli.completing import complete_dataset, complete_library, complete_name, complete_run
 from phalanx.core.toml import read_toml
 
 Setting = Annotated[
@@ -46,7 +46,7 @@ def sweep(
         typer.Option("--jobs", min=1, metavar="N", help="Cells at a time, one process and one core each. Default: all cores."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check every cell and say what is left to do; run nothing.")
+        bool, typer.Option("--dry-run", help="Check the fields of every cell and say what is left to do; run nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -128,10 +128,16 @@ def schema() -> None:
 
 
 def conformance(
-    library: Annotated[str, typer.Option("--library", metavar="NAME", help="phalanx, byzfl or flower.")] = "phalanx",
+    library: Annotated[
+        str,
+        typer.Option("--library", metavar="NAME", help="phalanx, byzfl or flower.", autocompletion=complete_library),
+    ] = "phalanx",
     as_json: Json = False,
 ) -> None:
-    """Does a library's Krum do what Krum's paper says? Cases and rules in one table, each failure with its reason."""
+    """Try a library's aggregation rules on the known faults of such code; one table.
+
+    –: the case does not concern the method. Only methods with a closed formula are tried.
+    """
     from phalanx.cli.conforming import show_conformance
 
     show_conformance(library, as_json=as_json)

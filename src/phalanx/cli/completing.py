@@ -26,6 +26,11 @@ def complete_dataset(incomplete: str) -> list[str]:
     return sorted(kind for kind in kinds_by_family().get("dataset", ()) if kind.startswith(incomplete))
 
 
+def complete_library(incomplete: str) -> list[str]:
+    """The libraries whose rules `phalanx conformance` tries."""
+    return [name for name in ("byzfl", "flower", "phalanx") if name.startswith(incomplete)]
+
+
 def complete_run(incomplete: str) -> list[str]:
     """Run folders and sweeps' folders at most two levels below what has been typed, and those in runs/.
 

@@ -11,6 +11,8 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.explain import nearest
 from phalanx.testing.conformance import CASES, LIBRARIES, Outcome, Subject, library_version, run_case
 
+SPELLED = {"papers": "paper's", "callers": "caller's", "nan": "NaN"}
+"""Words of a case's name that Python spells otherwise."""
 MARKS = {True: "[green]✓[/]", False: "[red]×[/]", None: "[dim]–[/]"}
 
 
@@ -28,6 +30,11 @@ def show_conformance(library: str, *, as_json: bool) -> None:
         print(json.dumps(_document(library, subjects, outcomes), indent=2))  # noqa: T201 - what a script reads
         return
     _print(library, outcomes)
+
+
+def title(case: str) -> str:
+    """A case's name as one reads it."""
+    return " ".join(SPELLED.get(word, word) for word in case.split("_"))
 
 
 def _run(case: str, subject: Subject, bar: Progress, task: object) -> Outcome:
@@ -56,9 +63,10 @@ def _print(library: str, outcomes: dict[str, tuple[Outcome, ...]]) -> None:
     screen.print(table)
     for number, (name, case) in enumerate(CASES.items(), start=1):
         what = (case.__doc__ or "").strip().partition("\n")[0]
-        screen.print(f"{number:3} {name.replace('_', ' ')}: {what}", markup=False, highlight=False)
+        screen.print(f"{number:3} {title(name)}: {what}", markup=False, highlight=False)
+    screen.print("\n–: the case does not concern the method. Only methods with a closed formula are tried.", highlight=False)
     failures = [(name, one) for name, found in outcomes.items() for one in found if one.passed is False]
     count = sum(one.passed is not None for found in outcomes.values() for one in found)
-    screen.print(f"\n{count - len(failures)} of {count} passed.", highlight=False)
+    screen.print(f"{count - len(failures)} of {count} passed.", highlight=False)
     for name, one in failures:
-        screen.print(f"  {name}, {one.case.replace('_', ' ')}: {one.reason}", markup=False, highlight=False)
+        screen.print(f"  {name}, {title(one.case)}: {one.reason}", markup=False, highlight=False)

@@ -10,8 +10,8 @@ import typer
 from phalanx.cli import commands
 from phalanx.core.errors import CapabilityError, ConfigError, DataError, PhalanxError, PreconditionError, Stopped
 
-EPILOG = """Exit codes: 0 done · 1 failed, or a cell of a sweep did · 2 the input was wrong, and nothing has started ·
-130 stopped by Ctrl-C, 143 by SIGTERM: what was done is saved, go on with phalanx resume.
+EPILOG = """Exit codes: 0 done · 1 the run failed, a cell did, or a folder cannot be used · 2 the input was wrong, and
+nothing has started · 130 stopped by Ctrl-C, 143 by SIGTERM: what was done is saved, go on with phalanx resume.
 
 First steps: phalanx demo · phalanx list · phalanx run FILE"""
 

@@ -89,13 +89,13 @@ def _say_what_is_left(record: SweepRecord, *, as_json: bool) -> None:
         print(json.dumps({"folder": str(record.folder), "cells": len(record.sweep.cells), **found}))  # noqa: T201
         return
     parts = ", ".join(f"{count} {name}" for name, count in counts.items())
-    text = f"{len(record.sweep.cells)} cells in {record.folder}: {parts}. Every config is valid; nothing was run."
+    text = f"{len(record.sweep.cells)} cells in {record.folder}: {parts}. The fields of every cell are valid; nothing was run."
     console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _fail(record: SweepRecord) -> None:
-    failed = [(cell, reason) for cell in record.sweep.cells if (reason := record.failure(cell)) is not None]
-    for cell, reason in failed:
-        console(stderr=True).print(f"failed: {cell.name}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    if failed:
-        raise PhalanxError(f"{len(failed)} of {len(record.sweep.cells)} cells failed; the same command tries them again.")
+    for reason, cells in record.cells_by_reason.items():
+        which = cells[0].name if len(cells) == 1 else f"{len(cells)} cells, the first of them {cells[0].name}"
+        console(stderr=True).print(f"failed: {which}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if failed := sum(map(len, record.cells_by_reason.values())):
+        raise PhalanxError(f"{failed} of {len(record.sweep.cells)} cells failed; the same command tries them again.")

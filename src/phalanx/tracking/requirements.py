@@ -9,7 +9,7 @@ from phalanx.core.errors import ConfigError
 def require_package(kind: str, package: str) -> None:
     """Raises: ConfigError if the package is not installed. It is looked for, not imported."""
     if find_spec(package) is None:
-        raise ConfigError(f"tracking by {kind} needs the package {package}: pip install 'phalanx[tracking]'")
+        raise ConfigError(f"tracking by {kind} needs the package {package}; in a clone: pip install '.[tracking]'")
 
 
 def require_place(kind: str, folder: Path | None, given: str | None, field: str) -> None:

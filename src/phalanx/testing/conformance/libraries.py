@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -107,7 +108,8 @@ def flower_subjects() -> Iterator[Subject]:
     try:
         strategy = importlib.import_module("flwr.serverapp.strategy")
     except ImportError:
-        raise ConfigError("Flower is not installed: pip install 'phalanx[flower]'") from None
+        raise ConfigError("Flower is not installed; in a clone: pip install '.[flower]'") from None
+    logging.getLogger("flwr").setLevel(logging.ERROR)  # a line for each aggregation would hide the table
     makers: Mapping[str, tuple[str, Callable[[int], Any]]] = {
         "FedAvg": ("mean", lambda f: strategy.FedAvg()),
         "FedMedian": ("median", lambda f: strategy.FedMedian()),
