@@ -9,7 +9,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 TYPES = {"article", "conference-paper", "book", "software", "dataset"}
-KEYS = {"type", "title", "authors", "year", "conference", "journal", "identifiers"}
+KEYS = {"type", "title", "authors", "year", "conference", "journal", "identifiers", "notes"}
 
 
 def test_it_has_what_the_format_requires():
@@ -39,11 +39,27 @@ def test_every_reference_is_complete():
 def test_a_reference_stands_once_and_is_named_by_the_library():
     titles = [reference["title"] for reference in CITATION["references"]]
     assert len(set(titles)) == len(titles)
-    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
-    named = set(re.findall(r"arXiv (\d{4}\.\d{4,5})", source))
-    cited = [item["value"] for reference in CITATION["references"] for item in reference.get("identifiers", [])]
-    assert len(cited) > 20
-    assert {value.removeprefix("arXiv:") for value in cited} <= named
+    assert len(cited()) > 20
+    assert set(cited()) <= named(ROOT / "src")
+
+
+def test_every_paper_on_arxiv_that_a_rule_or_an_attack_names_is_cited():
+    missing = {number for family in ("aggregators", "attacks") for number in named(ROOT / "src" / "phalanx" / family)} - set(
+        cited()
+    )
+    assert not missing
+
+
+def cited():
+    """The numbers on arXiv of all references."""
+    found = [item["value"] for reference in CITATION["references"] for item in reference.get("identifiers", [])]
+    return [value.removeprefix("arXiv:") for value in found]
+
+
+def named(folder):
+    """The numbers on arXiv that docstrings below a folder name, also where a line ends after the word."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
+    return set(re.findall(r"arXiv\s+(\d{4}\.\d{4,5})", source))
 
 
 def test_the_changelog_has_an_entry_for_this_version():
