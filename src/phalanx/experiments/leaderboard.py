@@ -21,8 +21,8 @@ Place = tuple[str, str]  # a row and a column
 class Score:
     """One field of a leaderboard: the values by seed, and where it stands in its column.
 
-    `is_best`: it has the best mean. `is_tied`: it has not, but is not shown to be worse. `is_complete`: it has a value for every
-    seed that another row of the column has; others stand outside of the competition.
+    `is_best`: it has the best mean. `is_tied`: it has not, but is not shown to be worse. `is_complete`: it has a value for all
+    seeds that other rows of the column have; others stand outside of the competition.
     """
 
     values: Mapping[int, float]
