@@ -81,7 +81,8 @@ def test_failed_cells_are_named_with_their_reason_and_the_exit_code_is_1(file, t
     done = phalanx_sweep(str(file), *TOO_MANY, "--json", cwd=tmp_path)
     assert done.returncode == 1
     said = "failed: 4 cells, the first of them rule krum, attack none, seed 1: Krum needs n >= 2f + 3 updates; got n=8, f=4."
-    assert done.stderr.count(said) == done.stderr.count("failed: ") == 1
+    assert sum(line.startswith("failed: ") for line in done.stderr.splitlines()) == 1
+    assert said in done.stderr
     assert done.stderr.strip().endswith("phalanx: 4 of 8 cells failed; the same command tries them again.")
     found = json.loads(done.stdout)
     assert (found["finished"], len(found["failures"])) == (4, 4)
@@ -95,11 +96,17 @@ def test_a_typing_mistake_in_a_variant_is_one_sentence_and_nothing_has_started(f
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_data_set_that_is_missing_is_one_sentence_and_nothing_has_started(file, tmp_path):
-    done = phalanx_sweep(str(file), "--set", "data.kind=mnist", "--set", f"data.root={tmp_path}", cwd=tmp_path)
+def test_a_data_set_that_cannot_be_loaded_is_one_sentence_and_nothing_has_started(file, tmp_path, monkeypatch):
+    place = tmp_path / "data" / "MNIST"
+    place.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        (place / f"{part}-images-idx3-ubyte.gz").write_bytes(b"garbage")
+        (place / f"{part}-labels-idx1-ubyte.gz").write_bytes(b"garbage")
+    monkeypatch.setenv("PHALANX_DATA_DIR", str(tmp_path / "data"))
+    done = phalanx_sweep(str(file), "--set", "data={kind='mnist'}", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("phalanx: ") == 1
-    assert str(tmp_path) in done.stderr
+    assert done.stderr.startswith(f"phalanx: {place / 'train-images-idx3-ubyte.gz'} is damaged")
+    assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
 

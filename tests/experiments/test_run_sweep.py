@@ -125,6 +125,14 @@ def test_a_cell_that_fails_costs_only_itself_and_is_forgotten_when_it_succeeds(s
     assert json.loads((tmp_path / "out" / FAILURES).read_text()) == {}
 
 
+def test_auto_is_the_same_device_as_in_a_run_with_the_same_workers(sweep_file, tmp_path):
+    sweep = Sweep.load(sweep_file, {"sweep.workers": {"one": {"run.workers": 1}, "four": {"run.workers": 4, "run.rounds": 5}}})
+    record = run_sweep(sweep, out=tmp_path / "out", jobs=2)
+    written = {cell.place["workers"]: run.experiment.run for cell, run in record.runs.items()}
+    assert (written["one"].devices, written["four"].devices) == (("auto",), ("cpu",))
+    assert {settings.workers for settings in written.values()} == {1}
+
+
 def test_an_unexpected_exception_in_a_cell_is_told_by_its_name(sweep_file, tmp_path, monkeypatch):
     def broken(self, *_):
         raise ZeroDivisionError("by a third party")

@@ -18,12 +18,13 @@ from typing import Self, cast
 
 import torch
 
-from phalanx.core.errors import ConfigError, PhalanxError, Stopped, WorkerError
+from phalanx.core.errors import PhalanxError, Stopped, WorkerError
 from phalanx.core.events import Event
 from phalanx.core.processes import cause_of_death, cores, die_with_parent, pin
 from phalanx.experiments.run import run
 from phalanx.experiments.signals import StopRequest
 from phalanx.experiments.sweep import Cell
+from phalanx.simulation.devices import may_use_gpus
 
 SECONDS_BETWEEN = 0.2
 """How often a cell tells of its rounds: a thousand small ones a second would keep the parent busy."""
@@ -42,12 +43,10 @@ class Jobs:
     Each has a core, and of several `[run] devices` one, in turns; how a cell's training is spread does not decide its result.
     One that dies takes only its cell with it: another takes its place. All end with this process.
 
-    Raises: ConfigError without `fork`; WorkerError if a process cannot be started.
+    Raises: WorkerError if a process cannot be started.
     """
 
     def __init__(self, count: int, cells: Sequence[tuple[Cell, Path]], request: StopRequest) -> None:
-        if not hasattr(os, "fork"):
-            raise ConfigError("A sweep needs an operating system with fork; run its cells one by one with: phalanx run.")
         self._cells, self._request = cells, request
         self._jobs: dict[Connection, _Job] = {}
         self._count = count
@@ -176,7 +175,9 @@ class _Teller:
 
 def _outcome(cell: Cell, folder: Path, place: int, teller: _Teller) -> Event:
     settings = cell.experiment.run
-    device = settings.devices[place % len(settings.devices)]
+    # One worker would make "auto" a GPU, where several make it the CPU.
+    devices = settings.devices if may_use_gpus(settings) else ("cpu",)
+    device = devices[place % len(devices)]
     experiment = replace(cell.experiment, run=replace(settings, workers=1, devices=(device,)))
     try:
         return Event("finished", settings.rounds, run(experiment, out=folder, sinks=[teller]).summary["final"])

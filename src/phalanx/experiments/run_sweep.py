@@ -13,6 +13,7 @@ from phalanx.core.errors import CheckpointError, ConfigError, Stopped
 from phalanx.core.events import Event
 from phalanx.core.processes import cores
 from phalanx.experiments.folder import to_json
+from phalanx.experiments.forecheck import check_machine
 from phalanx.experiments.jobs import Jobs
 from phalanx.experiments.lock import locked
 from phalanx.experiments.signals import StopRequest, noted_signals
@@ -46,17 +47,21 @@ def run_sweep(
     Args:
         sweep: what to run, or the TOML file that says it.
         out: the sweep's folder. Another sweep may have been run in it: the cells that both share are not run again.
-        jobs: how many cells at a time, each in a process with one thread on one core; None: one for each core.
+        jobs: how many cells at a time, each in a process with one thread on one core; None: one for each core. Cells that train
+            on a GPU share it, each with its own CUDA context there: set as many as fit into its memory.
         listeners: who is told.
 
     Returns: what the folder holds in the end. A cell that failed has its reason there, and the others have run.
-    Raises: ConfigError before any work; CheckpointError if the folder cannot be used; Stopped after Ctrl-C or SIGTERM, when
-        the running cells have saved themselves.
+    Raises: ConfigError, DataError before any work; CheckpointError if the folder cannot be used; Stopped after Ctrl-C or
+        SIGTERM, when the running cells have saved themselves.
     """
     sweep = sweep if isinstance(sweep, Sweep) else Sweep.load(sweep)
     folder, cells = Path(out), sweep.cells
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs must be at least 1; got {jobs}.")
+    before = SweepRecord(folder, sweep, {})
+    if left := [cell.experiment for cell in cells if before.final(cell) is None]:
+        check_machine(left)
     with ExitStack() as stack:
         progress = stack.enter_context(_Progress(folder, sweep, listeners))
         waiting = deque(number for number, cell in enumerate(cells) if not progress.is_finished(cell))
@@ -115,6 +120,7 @@ class _Progress:
         before = dict(self.failures)
         if event.kind in ("finished", "found"):
             self.finished.add(cell.folder_name)
+        if event.kind in ("started", "finished", "found"):  # what it failed with before is of no interest any more
             self.failures.pop(cell.folder_name, None)
         if event.kind == "failed":
             self.failures[cell.folder_name] = str(event.values["reason"])

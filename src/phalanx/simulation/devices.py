@@ -13,6 +13,11 @@ from phalanx.core.errors import ConfigError
 CPU = torch.device("cpu")
 
 
+def may_use_gpus(run: RunSettings) -> bool:
+    """Whether GPUs are named, or "auto" would take one that is there; told without asking CUDA."""
+    return run.devices != ("cpu",) and (run.devices != ("auto",) or run.workers == 1)
+
+
 def choose_devices(run: RunSettings) -> tuple[torch.device, ...]:
     """The devices to train on. "auto" is the first GPU if there is one, unless several workers are asked for: they are cores.
 
@@ -21,7 +26,7 @@ def choose_devices(run: RunSettings) -> tuple[torch.device, ...]:
     Raises: ConfigError naming what is there, if a device is not.
     """
     if run.devices == ("auto",):
-        return (torch.device("cuda", 0),) if run.workers == 1 and torch.cuda.is_available() else (CPU,)
+        return (torch.device("cuda", 0),) if may_use_gpus(run) and torch.cuda.is_available() else (CPU,)
     if run.devices == ("cpu",):
         return (CPU,)
     count = torch.cuda.device_count()
