@@ -3,30 +3,38 @@
 - toml: a packaging file or an editor's settings (`# pyproject.toml` or `# .taplo.toml` first) has to parse; any other is an
   experiment or a sweep, which has to validate. A first line `# name.toml` also writes the block to that file, before all else.
 - python: all blocks of a page share one namespace.
+- inline code that begins with `phalanx ` names a command and options that there are; what is quick runs.
 - bash: lines that begin with `phalanx ` run. Lines with make, git, pip, python and cd are what `.ci/run` itself does or what a
   reader's own machine decides; any other line is an error, so that nothing is left out unseen.
 
 A page becomes one script whose lines are the page's lines, so that a traceback points into the page.
 """
 
+import importlib.util
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
+import typer
 
 import phalanx
+from phalanx.cli.main import app
 from phalanx.core.errors import ConfigError
 from phalanx.experiments import Sweep
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NO_EXPERIMENTS = ("pyproject.toml", ".taplo.toml")
+INLINE = re.compile(r"(?<!`)`(phalanx [^`]+)`(?!`)")
+QUICK = ("phalanx list", "phalanx data digits", "phalanx schema")
 NOT_RUN_HERE = ("make", "git", "pip", "python", "python3", "cd", "export")
 
 
@@ -130,9 +138,57 @@ def commands(block: Block) -> dict[int, str]:
     return found
 
 
+def parse(line: str) -> None:
+    """Read a command line as `phalanx` would, without running it; a sentence may leave out the RUN of `phalanx show`.
+
+    Raises: click.UsageError if there is no such command or option.
+    """
+    group = typer.main.get_command(app)
+    name, *words = shlex.split(line.partition(" > ")[0])[1:]
+    if name.startswith("-"):  # not parsed: some of these act at once
+        known = {option for parameter in group.params for option in parameter.opts}
+        if name not in known:
+            raise click.NoSuchOption(name)
+        return
+    if name not in group.commands:
+        raise click.UsageError(f"no such command: {name}")
+    with suppress(click.MissingParameter):
+        group.commands[name].make_context(name, words)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix())
 def test_the_blocks_of_a_page_run(page, tmp_path):
     run(page.read_text(encoding="utf-8"), tmp_path, page.stem)
+
+
+INLINE_LINES = sorted({line for page in PAGES for line in INLINE.findall(page.read_text(encoding="utf-8"))})
+
+
+@pytest.mark.parametrize("line", INLINE_LINES)
+def test_a_command_within_a_sentence_exists_and_what_is_quick_runs(line):
+    parse(line)
+    if line.startswith(QUICK) and not re.search(r"\b[A-Z]{2,}\b", line):
+        app(shlex.split(line)[1:], standalone_mode=False)
+
+
+def test_every_command_has_an_example_that_parses(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs" / "hooks")
+    spec = importlib.util.spec_from_file_location("command_pages", ROOT / "docs" / "hooks" / "commands.py")
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    assert list(hook.EXAMPLES) == list(typer.main.get_command(app).commands)
+    for name, line in hook.EXAMPLES.items():
+        assert line.startswith(f"phalanx {name}")
+        parse(line)
+    assert hook.commands().count("```bash") == len(hook.EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    "line", ["phalanx shwo", "phalanx show runs/a --jsn", "phalanx --no-such", "phalanx sweep a.toml --jobs x"]
+)
+def test_a_command_that_there_is_not_is_found(line):
+    with pytest.raises(click.UsageError):
+        parse(line)
 
 
 def test_the_pages_are_all_there():

@@ -9,6 +9,19 @@ from fields import table
 from phalanx.cli.main import app
 
 MARKER = "<!-- commands -->"
+EXAMPLES = {
+    "demo": "phalanx demo",
+    "run": "phalanx run experiment.toml --set training.lr=0.05 --out runs/first",
+    "resume": "phalanx resume runs/first",
+    "sweep": "phalanx sweep compare.toml --jobs 2 --out runs/compare",
+    "show": "phalanx show runs/compare",
+    "report": "phalanx report runs/compare --out compare.html --plots figures",
+    "list": "phalanx list multi_krum",
+    "data": "phalanx data digits --set partition.kind=dirichlet --set partition.alpha=0.1",
+    "schema": "phalanx schema > phalanx.schema.json",
+    "conformance": "phalanx conformance --library byzfl --json > byzfl.json",
+}
+"""One line for every command; `tests/test_documents.py` parses them."""
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -23,12 +36,12 @@ def commands() -> str:
 
 
 def command(name: str, found: click.Command) -> str:
-    """One command: its usage, what it does, its arguments and options."""
+    """One command: what it does, its usage, an example, its arguments and options."""
     context = click.Context(found, info_name=f"phalanx {name}")
     usage = " ".join(found.collect_usage_pieces(context))
     rows = [[f"`{shown(parameter)}`", help_of(parameter)] for parameter in found.params if parameter.name != "help"]
     heading = f"## phalanx {name} {{ #{name} }}"
-    text = [heading, found.help or "", f"```text\nphalanx {name} {usage}\n```"]
+    text = [heading, found.help or "", f"```text\nphalanx {name} {usage}\n```", f"```bash\n{EXAMPLES[name]}\n```"]
     return "\n\n".join([*text, *([table(["argument", "meaning"], rows)] if rows else [])])
 
 
