@@ -6,6 +6,7 @@ import pytest
 
 from phalanx.attacks import data as data_attacks
 from phalanx.cli.listing import known_families, list_all, list_named
+from phalanx.cli.terminal import PIPE_WIDTH
 from phalanx.core.component import members
 from phalanx.core.errors import ConfigError
 
@@ -39,6 +40,13 @@ def test_a_kind_shows_that_component_only_and_a_section_what_it_may_hold(capsys)
     assert {"mlflow", "tensorboard", "wandb"} <= set(capsys.readouterr().out.split())
     list_named("training")
     assert {"adam", "sgd"} <= set(capsys.readouterr().out.split())
+
+
+def test_in_a_pipe_no_line_is_blanks_up_to_the_width(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    list_named("dataset")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == max(len(line.rstrip()) for line in lines) < PIPE_WIDTH
 
 
 def test_a_kind_of_two_families_shows_both(capsys):

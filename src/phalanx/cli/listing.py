@@ -98,7 +98,7 @@ def _print_one(shown: Console, one: Description, *, title: str) -> None:
     labelled: list[RenderableType] = [Text(f"{label}: {content}", style="dim") for label, content in origin if content]
     if labelled:
         parts += ["", *labelled]
-    shown.print(Padding(Group(*parts), (0, 0, 1, 4)))
+    shown.print(Padding(Group(*parts), (0, 0, 1, 4), expand=False))
 
 
 def _fields(fields: Iterable[FieldDescription]) -> Table:

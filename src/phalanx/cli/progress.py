@@ -7,18 +7,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from phalanx.core.events import Event
+from phalanx.report import numbers
 
 LINES = 10
 NO_ROOM = "The attack has no room: its formula gives z <= 0 for so few attackers. Set adversary.update.z."
 
 
 def percent(value: object) -> str:
-    """A share as a percentage, or a dash.
+    """A share as a percentage, or a dash; with a plain space, which a search in a log finds.
 
     >>> percent(0.8765), percent(None)
     ('87.6 %', '–')
     """
-    return f"{value:.1%}".replace("%", " %") if isinstance(value, int | float) else "–"
+    return numbers.percent(value if isinstance(value, int | float) else None).replace("\N{NO-BREAK SPACE}", " ")
 
 
 class ProgressSink:

@@ -96,12 +96,12 @@ class SweepProgress:
 
     def _table(self) -> Table:
         table = Table()
-        table.add_column(self.grid.row_axis, no_wrap=True)
+        table.add_column(Text(self.grid.row_axis), no_wrap=True)
         fields: dict[tuple[str, str], list[_State]] = {}
         for cell, place in self.grid.places.items():
             fields.setdefault(place, []).append(self.states[cell])
         for column in self.grid.columns:
-            table.add_column(column, justify="right")
+            table.add_column(Text(column), justify="right")
         for row in self.grid.rows:
             table.add_row(Text(row), *(_field(fields.get((row, column), [])) for column in self.grid.columns))
         return table
