@@ -189,6 +189,17 @@ def test_a_sweep_shows_its_leaderboard_and_what_failed(grid, capsys):
     assert board["scores"][0]["mean"] == pytest.approx(sum(values) / 2)
 
 
+def test_equal_reasons_are_told_once_and_commands_can_be_pasted(grid, capsys):
+    (grid / "failures.json").unlink()
+    record = SweepRecord.read(shutil.move(grid, grid.parent / "my sweep"))
+    failures = {cell.folder_name: "There is no data." for cell in record.sweep.cells[3:]}
+    (record.folder / "failures.json").write_text(json.dumps(failures))
+    text = shown(record.folder, capsys)
+    assert "× 3 cells, the first of them rule median, seed 2: There is no data." in text
+    assert text.count("There is no data.") == 1
+    assert f"phalanx report '{record.folder}'" in text
+
+
 def test_a_damaged_sweep_is_one_sentence(grid):
     (grid / "sweep.toml").write_text("[sweep]\nseeds = 3\n")
     with pytest.raises(CheckpointError, match=r"damaged, or another version's: .*sweep\.seeds must be a list") as error:

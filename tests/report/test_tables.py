@@ -166,6 +166,13 @@ def test_latex_is_a_booktabs_table_with_names_escaped():
     assert text.count("{") == text.count("}")
 
 
+def test_a_row_that_latex_would_read_as_an_option_of_the_line_before_is_in_braces():
+    board = replace(TIED, rows=("[0.1] a", "* b"), scores={("[0.1] a", ""): Score({1: 0.5}), ("* b", ""): Score({1: 0.5})})
+    lines = to_latex([board]).splitlines()
+    assert [line[0] for line in lines if line.endswith(r"50.0 \\")] == ["{", "{"]
+    assert r"{[}0.1] a & 50.0 \\" in lines
+
+
 @pytest.mark.parametrize("sign", list("&%$#_{}~^\\"))
 def test_every_special_sign_of_latex_is_escaped(sign):
     escaped = latex_text(f"a{sign}b")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -132,7 +133,7 @@ def _labelled(rows: list[tuple[str, str]]) -> Table:
 
 
 def _next(run: Document) -> list[str]:
-    folder = run["folder"]
+    folder = quote(run["folder"])
     lines = [f"Run it again: phalanx run {folder}/config.toml --out DIR", f"As a page: phalanx report {folder}"]
     return lines if run["state"] in ("finished", "going on") else [f"Go on: phalanx resume {folder}", *lines]
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from phalanx.experiments.sweep import Cell
 from phalanx.report.numbers import count
 from phalanx.report.tables import rich_table, to_document
 
-MOST_FAILURES = 10
+MOST_REASONS = 10
 
 
 def show_sweep(folder: Path, *, as_json: bool) -> None:
@@ -29,23 +30,26 @@ def show_sweep(folder: Path, *, as_json: bool) -> None:
         document = {"kind": "sweep", "folder": str(folder), "cells": cells, "leaderboards": list(map(to_document, boards))}
         print(json.dumps(document, indent=2))  # noqa: T201 - the command's output
         return
-    _draw(console(), folder, cells, boards)
+    _draw(console(), record, cells, boards)
 
 
-def _draw(shown: Console, folder: Path, cells: list[dict[str, Any]], boards: tuple[Leaderboard, ...]) -> None:
+def _draw(shown: Console, record: SweepRecord, cells: list[dict[str, Any]], boards: tuple[Leaderboard, ...]) -> None:
     states = [cell["state"] for cell in cells]
     told = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(sorted(states)))
-    shown.print(Text.assemble((str(folder), "bold"), f"  {count(len(cells), 'cell')}: {told}"), soft_wrap=True)
+    shown.print(Text.assemble((str(record.folder), "bold"), f"  {count(len(cells), 'cell')}: {told}"), soft_wrap=True)
     for board in boards:
         shown.print()
         shown.print(rich_table(board))
-    failed = [cell for cell in cells if cell["state"] == "failed"]
-    if failed:
+    folder = quote(str(record.folder))
+    reasons = list(record.cells_by_reason.items())
+    if reasons:
         shown.print()
-        for cell in failed[:MOST_FAILURES]:
-            shown.print(Text.assemble((f"× {cell['name']}: ", "red"), cell["failure"]))
-        if len(failed) > MOST_FAILURES:
-            shown.print(f"… and {len(failed) - MOST_FAILURES} more; all of them: phalanx show {folder} --json", soft_wrap=True)
+        for reason, failed in reasons[:MOST_REASONS]:
+            which = failed[0].name if len(failed) == 1 else f"{len(failed)} cells, the first of them {failed[0].name}"
+            shown.print(Text.assemble((f"× {which}: ", "red"), reason))
+        if len(reasons) > MOST_REASONS:
+            more = f"… and {count(len(reasons) - MOST_REASONS, 'more reason')}; all of them: phalanx show {folder} --json"
+            shown.print(Text(more), soft_wrap=True)
     shown.print()
     lines = [f"One cell: phalanx show {folder}/cells/NAME", f"As a page: phalanx report {folder}"]
     if states.count("finished") < len(states):

@@ -23,7 +23,8 @@ def run_document(record: RunRecord) -> Document:
     """Everything about a run that a script may ask for. Rounds count from 0, as in events.jsonl.
 
     kind ("run"), folder, experiment (its digest), state ("finished", "stopped", "going on", "not begun"), rounds_done, rounds;
-    config (but for trackers, whose addresses may hold a password); version, versions, platform, device, parameters, data, clients;
+    config (but for trackers, whose addresses may hold a password);
+    version, versions, platform, device, parameters, data, clients;
     final (the last evaluation), series {round: […], accuracy: […], attack_success: […], test_loss: […]};
     attackers (who was malicious in any round), detection {tpr, fpr, precision: means over rounds}, rejected {reason: updates},
     kept_model [{round, reason}], survival {last_attack, rounds, still_alive} or null, seconds {phase: total}.

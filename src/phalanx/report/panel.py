@@ -36,6 +36,7 @@ from matplotlib.figure import Figure
 
 from phalanx.core.errors import ConfigError
 from phalanx.report.group import Subject
+from phalanx.report.numbers import count
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,15 @@ class Panel(ABC):
     @abstractmethod
     def show(self, subject: Subject) -> Sequence[Piece] | None:
         """The section's pieces in order; None if these runs have nothing to show here."""
+
+
+def left_out(number: int, what: str, where: str = "phalanx report of single runs shows more") -> list[Text]:
+    """A sentence for what is too much for a page, and where it is to be found; nothing if nothing is left out.
+
+    >>> left_out(2, "more plot"), left_out(0, "more plot")
+    ([Text(text='2 more plots are left out: phalanx report of single runs shows more.')], [])
+    """
+    return [Text(f"{count(number, what)} {'is' if number == 1 else 'are'} left out: {where}.")] if number > 0 else []
 
 
 def panels() -> list[Panel]:

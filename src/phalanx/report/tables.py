@@ -57,7 +57,8 @@ def to_document(board: Leaderboard) -> dict[str, Any]:
 def to_csv(boards: Sequence[Leaderboard]) -> str:
     """One line for every field that has a score, as shares; `best`, `tied` and `complete` as in `Score`.
 
-    `values` are the scores by seed, `1=0.875 2=0.881`, so that nothing of the sweep is lost.
+    `values` are the scores by seed, `1=0.875 2=0.881`, so that nothing of the sweep is lost. Names stand as they are in the
+    sweep, also where a spreadsheet would take one for a formula (`=1+1`): import the columns as text there.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -160,6 +161,7 @@ def latex_text(text: str) -> str:
     special = {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "±": r"$\pm$", "†": r"$\dagger$", "–": "--", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+        "[": "{[}", "*": "{*}",  # at the start of a row they would be arguments of the line break before it
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     }  # fmt: skip
     return "".join(special.get(sign, sign) for sign in text)

@@ -8,7 +8,8 @@ import pytest
 
 from phalanx.aggregators import Mean
 from phalanx.config import Experiment
-from phalanx.report.panel import Code
+from phalanx.experiments.custom import CustomModel
+from phalanx.report.panel import Code, Text
 from phalanx.report.panels import (
     Configuration,
     Curves,
@@ -191,6 +192,62 @@ def test_how_to_run_it_again_has_command_versions_checksums_and_digest(build):
     assert results.rows == [["one", "1", build.attacked.digest(), "feed" * 16]]
 
 
+def test_commands_can_be_pasted_whatever_the_folders_are_called(build):
+    second = replace(build.attacked, run=replace(build.attacked.run, seed=2))
+    commands, *_ = Reproduction().show(build.subject(build.run("a b; rm"), build.run("b", second)))
+    assert "phalanx run 'a b; rm'/config.toml --out again/'a b; rm'" in commands.text
+
+
+def test_a_run_with_a_model_from_python_promises_no_command_that_fails(build):
+    own = replace(build.attacked, model=CustomModel(digest="feed"))
+    commands, *_ = Reproduction().show(build.subject(build.run("own", own)))
+    assert commands.text == "# own: its model came from Python, not from the config: phalanx.run(experiment, model=…)"
+    commands, *_ = Reproduction().show(build.subject(build.folder / "own", build.run("other")))
+    assert commands.text.splitlines()[0].startswith("# own: its model came from Python")
+    assert commands.text.splitlines()[-1] == "phalanx run other/config.toml --out again/other"
+
+
+def many(build, number):
+    """Attacked experiments that differ in how many samples the backdoor poisons, and each in its split."""
+    folders = []
+    for place in range(number):
+        data = replace(build.attacked.adversary.data, share=(place + 1) / (number + 1))
+        experiment = replace(build.attacked, adversary=replace(build.attacked.adversary, data=data))
+        manifest = build.manifest | {"partition": str(place)}
+        folders.append(build.run(f"run{place}", experiment, build.usual_events(1), manifest=manifest, finished=False))
+    return build.subject(*folders)
+
+
+@pytest.mark.parametrize(
+    ("panel", "number", "sentence"),
+    [
+        (Norms, 5, "5 plots are left out: "),
+        (Rejections, 5, "5 plots are left out: "),
+        (Partition, 5, "1 more split is left out: "),
+        (Detection, 9, "1 more experiment is left out: "),
+        (Detection, 17, "17 experiments are left out: "),
+        (Times, 13, "1 more experiment is left out: "),
+        (Configuration, 13, "1 more config is left out: "),
+    ],
+)
+def test_what_a_page_has_no_room_for_is_counted(build, panel, number, sentence):
+    assert panel().show(many(build, number))[-1].text.startswith(sentence)
+
+
+def test_rows_that_a_table_has_no_room_for_are_counted(build, monkeypatch):
+    subject = many(build, 3)
+    monkeypatch.setattr("phalanx.report.panels.reproduction.MOST_RUNS", 1)
+    assert Reproduction().show(subject)[-1].text == "2 more runs are left out: each result.json holds its own."
+    monkeypatch.setattr("phalanx.report.panels.configuration.MOST_ROWS", 0)
+    assert Text("1 more differing setting is left out: the configs below have them all.") in Configuration().show(subject)
+
+
+def test_a_leaderboard_too_large_for_a_picture_says_so(build, monkeypatch):
+    monkeypatch.setattr("phalanx.report.panels.scores.MOST_FIELDS", 3)
+    text, *_ = Scores().show(build.sweep(FINALS))
+    assert text.text.startswith("2 heat maps are left out: more than 3 fields;")
+
+
 def test_several_runs_have_a_command_each_and_mixed_versions_are_remarked_on(build):
     first = build.run("a")
     second = replace(build.attacked, run=replace(build.attacked.run, seed=2))
@@ -223,6 +280,14 @@ def test_failed_cells_have_their_reason_and_the_others_are_counted(build):
     grid, text = Failures().show(build.sweep(FINALS, failures={"rule krum, attack backdoor, seed 2": "n >= 2f + 3"}))
     assert grid.rows == [["rule krum, attack backdoor, seed 2", "n >= 2f + 3"]]
     assert text.text == "0 begun, but not finished; 1 not begun."
+
+
+def test_cells_that_failed_for_one_reason_are_one_row(build):
+    failures = {f"rule krum, attack {attack}, seed {seed}": "no data" for attack in ("none", "backdoor") for seed in (1, 2)}
+    failures["rule mean, attack none, seed 1"] = "too few"
+    grid, _ = Failures().show(build.sweep({}, failures=failures))
+    assert [row[1] for row in grid.rows] == ["too few", "no data"]
+    assert grid.rows[1][0].startswith("4 cells: rule krum, attack none, seed 1; rule krum, attack none, seed 2; ")
 
 
 @pytest.mark.parametrize("panel", [Scores, Failures])

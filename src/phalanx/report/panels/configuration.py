@@ -7,7 +7,7 @@ import tomli_w
 
 from phalanx.report.group import Subject
 from phalanx.report.labels import differing, leaves
-from phalanx.report.panel import Code, Grid, Panel, Piece, Text
+from phalanx.report.panel import Code, Grid, Panel, Piece, left_out
 
 MOST_CONFIGS, MOST_ROWS = 12, 60
 
@@ -30,12 +30,12 @@ class Configuration(Panel):
             rows = [[path, *(_shown(leaves(table).get(path)) for table in tables[:MOST_CONFIGS])] for path in paths[:MOST_ROWS]]
             head = ["setting", *(group.label for group in subject.groups[:MOST_CONFIGS])]
             pieces += [Grid(head, rows, "The settings that differ.")] if rows else []
+            pieces += left_out(len(paths) - MOST_ROWS, "more differing setting", "the configs below have them all")
         pieces += [
             Code(f"{group.label}, seed {group.seeds[0]}", tomli_w.dumps(table))
             for group, table in zip(subject.groups[:MOST_CONFIGS], tables)
         ]
-        left_out = len(subject.groups) - MOST_CONFIGS
-        return [*pieces, *([Text(f"{left_out} more configs are left out.")] if left_out > 0 else [])]
+        return [*pieces, *left_out(len(subject.groups) - MOST_CONFIGS, "more config")]
 
 
 def without_tracking(table: Mapping[str, Any]) -> dict[str, Any]:

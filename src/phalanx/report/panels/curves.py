@@ -6,11 +6,11 @@ from statistics import fmean
 
 from phalanx.report.group import Group, Subject
 from phalanx.report.lines import colours_of, lines
-from phalanx.report.panel import Panel, Piece, Plot, Text
+from phalanx.report.marks import NAMES
+from phalanx.report.panel import Panel, Piece, Plot, Text, left_out
 from phalanx.report.series import evaluations
 from phalanx.report.style import MOST_LINES
 
-METRICS = {"accuracy": "accuracy", "attack_success": "attack success"}
 MOST_PLOTS = 24
 BAND = "Lines are means over seeds, bands go from the lowest to the highest seed."
 
@@ -26,10 +26,8 @@ class Curves(Panel):
         """Both metrics side by side; bands where there are several seeds."""
         drawn = [plot for title, names in _pictures(subject) for plot in _plots(title, names)]
         repeated = any(len(group.runs) > 1 for group in subject.groups)
-        pieces: list[Piece] = [*drawn[:MOST_PLOTS], *([Text(BAND)] if repeated and drawn else [])]
-        if len(drawn) > MOST_PLOTS:
-            pieces.append(Text(f"{len(drawn) - MOST_PLOTS} more plots are left out; report single cells to see theirs."))
-        return pieces or None
+        told = [Text(BAND)] if repeated and drawn else []
+        return [*drawn[:MOST_PLOTS], *told, *left_out(len(drawn) - MOST_PLOTS, "more plot")] or None
 
 
 def _pictures(subject: Subject) -> Iterator[tuple[str, dict[str, Group]]]:
@@ -45,7 +43,7 @@ def _pictures(subject: Subject) -> Iterator[tuple[str, dict[str, Group]]]:
 
 
 def _plots(title: str, groups: dict[str, Group]) -> Iterator[Plot]:
-    for metric, words in METRICS.items():
+    for metric, words in NAMES.items():
         bands = {name: band for name, group in groups.items() if (band := evaluations(group, metric)) is not None}
         if not bands:
             continue

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from phalanx.report.group import Subject
 from phalanx.report.lines import colours_of, lines
-from phalanx.report.panel import Panel, Piece, Plot
+from phalanx.report.panel import Panel, Piece, Plot, left_out
 from phalanx.report.series import Band, over_rounds
 from phalanx.report.style import ATTACK, HONEST, MOST_LINES
 
@@ -22,22 +22,24 @@ class Detection(Panel):
     place = 40
 
     def show(self, subject: Subject) -> Sequence[Piece] | None:
-        """Both rates in one plot for one experiment, a plot each for several."""
-        groups = [group for group in subject.groups if over_rounds(group, "tpr") is not None][:MOST_LINES]
-        everyone = [group.label for group in subject.groups]
-        if not groups or len(subject.groups) > 2 * MOST_LINES:
+        """Both rates in one plot for one experiment, a plot each for several, a sentence for too many."""
+        detecting = [group for group in subject.groups if over_rounds(group, "tpr") is not None]
+        groups, everyone = detecting[:MOST_LINES], [group.label for group in subject.groups]
+        if not groups:
             return None
+        if len(detecting) > 2 * MOST_LINES:
+            return left_out(len(detecting), "experiment")
         if len(groups) == 1:
             bands = {name: band for rate, name in RATES.items() if (band := over_rounds(groups[0], rate)) is not None}
             colours = [ATTACK if name == "attackers" else HONEST for name in bands]
             return [_plot("detection", bands, colours, "Without weight")]
-        found = []
+        found: list[Piece] = []
         for rate, name in RATES.items():
             bands = {group.label: band for group in groups if (band := over_rounds(group, rate)) is not None}
             if bands:
                 colours = colours_of(list(bands), everyone)
                 found.append(_plot(f"detection-{rate}", bands, colours, f"{name.capitalize()} without weight"))
-        return found
+        return [*found, *left_out(len(detecting) - len(groups), "more experiment")]
 
 
 def _plot(name: str, bands: dict[str, Band], colours: Sequence[str], title: str) -> Plot:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from phalanx.report.group import Subject
 from phalanx.report.lines import lines
-from phalanx.report.panel import Panel, Piece, Plot
+from phalanx.report.panel import Panel, Piece, Plot, left_out
 from phalanx.report.series import over_rounds
 from phalanx.report.style import ATTACK, HONEST
 
@@ -21,10 +21,10 @@ class Norms(Panel):
     place = 55
 
     def show(self, subject: Subject) -> Sequence[Piece] | None:
-        """A plot an experiment, on a logarithmic scale; only for a few experiments."""
+        """A plot an experiment, on a logarithmic scale; for more than a few a sentence."""
         attacked = [group for group in subject.groups if over_rounds(group, "malicious_norm") is not None]
-        if not attacked or len(attacked) > MOST_PICTURES:
-            return None
+        if len(attacked) > MOST_PICTURES:
+            return left_out(len(attacked), "plot")
         found = []
         for place, group in enumerate(attacked):
             series = {"attackers": over_rounds(group, "malicious_norm"), "honest": over_rounds(group, "honest_norm")}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from phalanx.report.group import Group, Subject
 from phalanx.report.numbers import count
-from phalanx.report.panel import Panel, Piece, Plot
+from phalanx.report.panel import Panel, Piece, Plot, left_out
 from phalanx.report.series import thinned
 from phalanx.report.style import ATTACK, GRID, HONEST, HONEST_RGB, figure_with_axes, shade
 
@@ -32,7 +32,8 @@ class Partition(Panel):
         shown = list(splits.values())[:MOST_PICTURES]
         if not shown:
             return None
-        return [_plot(place, group, alone=len(splits) == 1) for place, group in enumerate(shown)]
+        drawn = [_plot(place, group, alone=len(splits) == 1) for place, group in enumerate(shown)]
+        return [*drawn, *left_out(len(splits) - len(shown), "more split")]
 
 
 def class_counts(group: Group) -> tuple[list[int], NDArray[np.int64]] | None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from phalanx.report.group import Group, Subject
-from phalanx.report.panel import Panel, Piece, Plot
+from phalanx.report.panel import Panel, Piece, Plot, left_out
 from phalanx.report.series import bin_size
 from phalanx.report.style import LINES, PAPER, figure_with_axes
 
@@ -28,11 +28,13 @@ class Rejections(Panel):
     place = 50
 
     def show(self, subject: Subject) -> Sequence[Piece] | None:
-        """A plot an experiment in which anything was rejected; only for a few experiments."""
+        """A plot an experiment in which anything was rejected; for more than a few a sentence."""
         counted = [(group, rejected(group)) for group in subject.groups]
         found = [(group, reasons) for group, reasons in counted if reasons]
-        if not found or len(found) > MOST_PICTURES:
+        if not found:
             return None
+        if len(found) > MOST_PICTURES:
+            return left_out(len(found), "plot")
         return [
             Plot(
                 "rejections" if len(found) == 1 else f"rejections-{place + 1}",

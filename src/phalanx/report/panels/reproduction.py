@@ -1,10 +1,12 @@
 """How to run it again, and how to tell that the result is the same."""
 
 from collections.abc import Sequence
+from shlex import quote
 
+from phalanx.core.component import GIVEN_IN_PYTHON
 from phalanx.experiments import RunRecord
 from phalanx.report.group import Subject
-from phalanx.report.panel import Code, Grid, Panel, Piece, Text
+from phalanx.report.panel import Code, Grid, Panel, Piece, Text, left_out
 
 MOST_RUNS = 60
 
@@ -25,7 +27,7 @@ class Reproduction(Panel):
         return [
             Code("Commands", _commands(subject, records), is_open=True),
             *([_versions(begun), _data(begun)] if begun else [Text("No run has begun yet.")]),
-            *([_results(records)] if subject.sweep is None else []),
+            *(_results(records) if subject.sweep is None else []),
         ]
 
 
@@ -35,14 +37,26 @@ def _commands(subject: Subject, records: Sequence[RunRecord]) -> str:
             "# Save the configuration above as sweep.toml (it is in the sweep's folder, too).\n"
             "phalanx sweep sweep.toml --out again\nphalanx report again"
         )
-    if len(records) == 1:
+    again = [run for run in records if not _from_python(run)]
+    if len(records) == 1 and again:
         return (
             "# Save the configuration above as experiment.toml (it is the run folder's config.toml).\n"
             "phalanx run experiment.toml --out again"
         )
-    lines = [f"phalanx run {run.folder.name}/config.toml --out again/{run.folder.name}" for run in records[:MOST_RUNS]]
-    more = [f"# … and {len(records) - MOST_RUNS} more"] if len(records) > MOST_RUNS else []
-    return "\n".join(["# In the folder that holds the run folders:", *lines, *more])
+    told = [f"# {run.folder.name}: {_from_python(run)}" for run in records if _from_python(run)][:MOST_RUNS]
+    names = [quote(run.folder.name) for run in again[:MOST_RUNS]]
+    where = ["# In the folder that holds the run folders:"] if again else []
+    more = [f"# … and {len(again) - MOST_RUNS} more"] if len(again) > MOST_RUNS else []
+    return "\n".join([*told, *where, *(f"phalanx run {name}/config.toml --out again/{name}" for name in names), *more])
+
+
+def _from_python(run: RunRecord) -> str:
+    """How to run it again if a config alone is not enough; else nothing."""
+    parts = [name for name in ("model", "data") if getattr(run.experiment, name).kind == GIVEN_IN_PYTHON]
+    if not parts:
+        return ""
+    arguments = ", ".join(f"{part}=…" for part in parts)
+    return f"its {' and '.join(parts)} came from Python, not from the config: phalanx.run(experiment, {arguments})"
 
 
 def _versions(records: Sequence[RunRecord]) -> Grid:
@@ -70,7 +84,7 @@ def _data(records: Sequence[RunRecord]) -> Grid:
     return Grid(["data", "file", "SHA-256"], rows or [[records[0].manifest["data"]["name"], "made from its seed", "–"]])
 
 
-def _results(records: Sequence[RunRecord]) -> Grid:
+def _results(records: Sequence[RunRecord]) -> list[Piece]:
     shown = records[:MOST_RUNS]
     rows = [
         [
@@ -81,4 +95,5 @@ def _results(records: Sequence[RunRecord]) -> Grid:
         ]
         for run in shown
     ]
-    return Grid(["run", "seed", "experiment", "model's SHA-256 (in result.json)"], rows)
+    grid = Grid(["run", "seed", "experiment", "model's SHA-256 (in result.json)"], rows)
+    return [grid, *left_out(len(records) - MOST_RUNS, "more run", "each result.json holds its own")]

@@ -9,7 +9,7 @@ from phalanx.experiments import Leaderboard, leaderboards
 from phalanx.report.group import Subject
 from phalanx.report.marks import NAMES, footnote, is_best, is_tied, name_of, title
 from phalanx.report.numbers import mean_percent
-from phalanx.report.panel import Grid, Panel, Piece, Plot
+from phalanx.report.panel import Grid, Panel, Piece, Plot, left_out
 from phalanx.report.style import ATTACK, HONEST, INK, MUTED, PAPER, figure_with_axes
 
 MOST_FIELDS = 200
@@ -26,7 +26,9 @@ class Scores(Panel):
         """A picture and a table per metric."""
         boards = leaderboards(subject.sweep) if subject.sweep is not None else ()
         drawn = [_plot(board) for board in boards if 1 < len(board.rows) * len(board.columns) <= MOST_FIELDS]
-        return [*drawn, *(_grid(board) for board in boards)] or None
+        large = sum(len(board.rows) * len(board.columns) > MOST_FIELDS for board in boards)
+        said = left_out(large, "heat map", f"more than {MOST_FIELDS} fields; the table has all of their numbers")
+        return [*drawn, *said, *(_grid(board) for board in boards)] or None
 
 
 def _grid(board: Leaderboard) -> Grid:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from phalanx.report.group import Group, Subject
 from phalanx.report.numbers import seconds
-from phalanx.report.panel import Grid, Panel, Piece, Plot
+from phalanx.report.panel import Grid, Panel, Piece, Plot, left_out
 from phalanx.report.style import LINES, PAPER, figure_with_axes
 
 MOST_GROUPS = 12
@@ -24,7 +24,8 @@ class Times(Panel):
 
     def show(self, subject: Subject) -> Sequence[Piece] | None:
         """A bar chart and a table, for the first few experiments."""
-        groups = [group for group in subject.groups if any(run.rounds for run in group.runs)][:MOST_GROUPS]
+        timed = [group for group in subject.groups if any(run.rounds for run in group.runs)]
+        groups = timed[:MOST_GROUPS]
         if not groups:
             return None
         measured = {group.label: phases(group) for group in groups}
@@ -33,14 +34,11 @@ class Times(Panel):
             [label, *(seconds(by_phase[name]) if name in by_phase else "–" for name in names), seconds(_total(group))]
             for group, (label, by_phase) in zip(groups, measured.items())
         ]
-        left_out = len(subject.groups) - len(groups)
-        caption = "Together: all rounds and tests of a run." + (
-            f" {left_out} more experiments are left out." if left_out else ""
-        )
         alt = (
             "Mean seconds a round: " + "; ".join(f"{label} {seconds(sum(by.values()))}" for label, by in measured.items()) + "."
         )
-        return [Plot("times", _draw(measured, names), alt=alt), Grid(["experiment", *names, "together"], rows, caption)]
+        grid = Grid(["experiment", *names, "together"], rows, "Together: all rounds and tests of a run.")
+        return [Plot("times", _draw(measured, names), alt=alt), grid, *left_out(len(timed) - len(groups), "more experiment")]
 
 
 def phases(group: Group) -> dict[str, float]:
