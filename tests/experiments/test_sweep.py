@@ -105,6 +105,37 @@ def test_what_is_written_down_makes_the_same_cells_again(base, crossed):
     assert [cell.folder_name for cell in again.cells] == [cell.folder_name for cell in found.cells]
 
 
+def test_axes_stay_in_their_order_whatever_they_are_called():
+    crossed = {"a": {"a1": {}, "a2": {"run.rounds": 4}}}
+    crossed["training.lr"] = {"0.1": {"training.lr": 0.1}, "0.3": {"training.lr": 0.3}}
+    crossed["b"] = {"b1": {}, "b2": {"training.epochs": 2}}
+    crossed["cross"] = {"evaluation.every": [1, 2], "aggregator": [{"kind": "mean"}]}
+    found = sweep(**crossed)
+    again = Sweep.from_tables(BASE, tomllib.loads(tomli_w.dumps(found.to_tables()))["sweep"])
+    assert again.axes == found.axes
+    assert [axis.name for axis in again.axes] == ["a", "training.lr", "b", "evaluation.every", "aggregator"]
+
+
+def test_the_saved_file_of_a_sweep_is_overridden_like_the_user_s(file, tmp_path):
+    saved = tmp_path / "sweep.toml"
+    saved.write_text(tomli_w.dumps(Sweep.load(file).to_tables()))
+    overrides = {"sweep.cross.training.lr": [0.5], "sweep.cross.run.rounds": [1, 2]}
+    overrides["sweep.attack.flip.adversary.update.kind"] = "min_max"
+    for path in (file, saved):
+        found = Sweep.load(path, overrides)
+        assert [axis.name for axis in found.axes] == ["training.lr", "run.rounds", "attack", "rule"]
+        assert {cell.experiment.training.lr for cell in found.cells} == {0.5}
+        assert found.cells[-1].experiment.adversary.update.kind == "min_max"
+
+
+@pytest.mark.parametrize("setting", [{"run.seed": 5}, {"run": {"seed": 5}}])
+def test_a_seed_that_would_have_no_effect_is_refused(file, tmp_path, setting):
+    with pytest.raises(ConfigError, match=r"some.toml: run.seed would have no effect beside sweep.seeds; set sweep"):
+        Sweep.load(file, setting)
+    (tmp_path / "none.toml").write_text("[sweep.cross]\ntraining.lr = [0.1]\n")
+    assert [cell.seed for cell in Sweep.load(tmp_path / "none.toml", setting).cells] == [5]
+
+
 def test_folder_names_are_readable_and_hold_the_experiment_s_digest():
     (cell,) = sweep(rule={"Trimmed mean (1)": {"aggregator": {"kind": "trimmed_mean", "num_byzantine": 1}}}).cells
     assert cell.folder_name == f"trimmed-mean-1-0-{cell.experiment.digest()}"
@@ -113,8 +144,15 @@ def test_folder_names_are_readable_and_hold_the_experiment_s_digest():
 @pytest.mark.parametrize(
     "crossed, message",
     [
-        ({"seeds": []}, "sweep.seeds must be a list of different integers >= 0; got []."),
-        ({"seeds": [1, 1]}, "sweep.seeds must be a list of different integers >= 0; got [1, 1]."),
+        ({"seeds": []}, "sweep.seeds must be a list of different integers from 0 to 2^63 - 1; got []."),
+        ({"seeds": [1, 1]}, "sweep.seeds must be a list of different integers from 0 to 2^63 - 1; got [1, 1]."),
+        ({"seeds": [2**63]}, "from 0 to 2^63 - 1; got [9223372036854775808]."),
+        ({"seeds": [-1]}, "from 0 to 2^63 - 1; got [-1]."),
+        ({"cross": 3}, "sweep.cross must be a table of variants; got 3."),
+        ({"cross": {"run": [{"rounds": 1, "seed": 5}, {"rounds": 2, "seed": 6}]}}, "run.seed is no axis; write sweep.seeds"),
+        ({"rule": {"a\nb": {}}}, "sweep: axes and variants need names of one line; got 'a\\nb'."),
+        ({"ru\tle": {"a": {}}}, "sweep: axes and variants need names of one line; got 'ru\\tle'."),
+        ({"cross": {"partition.path": ["a\x00"]}}, "sweep: axes and variants need names of one line; got 'a\\x00'."),
         ({"seeds": [True]}, "sweep.seeds must be a list of different integers"),
         ({"seds": [1, 2]}, "sweep.seds must be a table of variants; got [1, 2]; did you mean 'seeds'?"),
         ({"rule": {}}, "sweep.rule must be a table of variants; got {}"),

@@ -11,7 +11,7 @@ min_max = { adversary.update.kind = "min_max" }
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,17 +20,8 @@ from typing import Any, Self
 from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import ConfigError
 from phalanx.core.explain import nearest
-from phalanx.core.toml import outermost_first, override, read_toml
-
-Settings = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One direction of a sweep: what it is called, and its variants by name, each as settings `a.b: value`."""
-
-    name: str
-    variants: Mapping[str, Settings]
+from phalanx.core.toml import outermost_first, read_toml
+from phalanx.experiments.axis import Axis, Settings, crossed_axes, is_list, leaves, named_axis, nested, override_sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +66,14 @@ class Sweep:
         table = read_toml(Path(path))
         for dotted, value in outermost_first(overrides or {}):
             if dotted.split(".")[0] == "sweep":
-                override(table, dotted, value)
+                override_sweep(table, dotted, value)
         others = {dotted: value for dotted, value in (overrides or {}).items() if dotted.split(".")[0] != "sweep"}
         crossed = table.pop("sweep", None)
         try:
             if not isinstance(crossed, dict):
                 raise ConfigError("there is no [sweep]; run a single experiment with: phalanx run.")
+            if "seeds" in crossed and "run.seed" in dict(leaves(others)):
+                raise ConfigError("run.seed would have no effect beside sweep.seeds; set sweep.seeds instead.")
             return cls.from_tables(Experiment.overridden(table, others), crossed, source=str(path))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
@@ -92,21 +85,25 @@ class Sweep:
         Raises: ConfigError.
         """
         seeds = crossed.get("seeds", [RunSettings.from_table(base.get("run", {})).seed])
-        if not _is_list(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
-            raise ConfigError(f"sweep.seeds must be a list of different integers >= 0; got {seeds!r}.")
+        is_right = is_list(seeds) and all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
+        if not is_right or len(set(seeds)) < len(seeds):
+            raise ConfigError(f"sweep.seeds must be a list of different integers from 0 to 2^63 - 1; got {seeds!r}.")
         axes: list[Axis] = []
         for name, table in crossed.items():
             if name == "seeds":
                 continue
             if not isinstance(table, Mapping) or not table:
-                hint = nearest(name, ["seeds", "cross"])
+                hint = "." if name == "cross" else nearest(name, ["seeds", "cross"])
                 raise ConfigError(f"sweep.{name} must be a table of variants; got {table!r}{hint}")
-            axes += _crossed(table) if name == "cross" else [_axis(name, table)]
-        if any("run.seed" in settings for axis in axes for settings in axis.variants.values()):
+            axes += crossed_axes(table) if name == "cross" else [named_axis(name, table)]
+        if any("run.seed" in dict(leaves(settings)) for axis in axes for settings in axis.variants.values()):
             raise ConfigError("sweep: run.seed is no axis; write sweep.seeds, over which scores are averaged.")
         twice = [axis.name for axis in axes if [other.name for other in axes].count(axis.name) > 1]
         if twice:
             raise ConfigError(f"sweep: two axes are called {twice[0]!r}.")
+        names = [name for axis in axes for name in (axis.name, *axis.variants)]
+        if broken := [name for name in names if re.search(r"[\x00-\x1f\x7f]", name)]:
+            raise ConfigError(f"sweep: axes and variants need names of one line; got {broken[0]!r}.")
         return cls(base, tuple(axes), tuple(seeds), source)
 
     @cached_property
@@ -126,11 +123,10 @@ class Sweep:
         """The sweep as one table, ready for TOML; `from_tables` of it makes the same cells."""
         axes: dict[str, Any] = {}
         for axis in self.axes:
-            values = [settings.get(axis.name) for settings in axis.variants.values()]
-            if _variants(axis.name, values) == dict(axis.variants):
-                axes.setdefault("cross", {})[axis.name] = values
+            if axis.is_crossed:
+                axes.setdefault("cross", {})[axis.name] = [settings[axis.name] for settings in axis.variants.values()]
             else:
-                axes[axis.name] = {name: dict(settings) for name, settings in axis.variants.items()}
+                axes[axis.name] = {name: nested(settings) for name, settings in axis.variants.items()}
         return {**self.base, "sweep": {"seeds": list(self.seeds), **axes}}
 
     def _cross(self) -> Iterator[Cell]:
@@ -146,51 +142,3 @@ class Sweep:
                 raise ConfigError(f"{self.source}: cell ({where}): {error}") from None
             for seed in self.seeds:
                 yield Cell(place, replace(experiment, run=replace(experiment.run, seed=seed)))
-
-
-def _axis(name: str, table: Mapping[str, Any]) -> Axis:
-    for variant, settings in table.items():
-        if not isinstance(settings, Mapping):
-            raise ConfigError(
-                f'sweep.{name}.{variant} must be a table of settings such as {{ aggregator.kind = "krum" }}; got {settings!r}. '
-                "Values of one setting are crossed under [sweep.cross]."
-            )
-    return Axis(name, {variant: dict(_leaves(settings)) for variant, settings in table.items()})
-
-
-def _crossed(table: Mapping[str, Any]) -> list[Axis]:
-    """`[sweep.cross]`: every list in it is an axis of values of one setting."""
-    axes = []
-    for path, values in _leaves(table):
-        if not _is_list(values) or not values:
-            raise ConfigError(f"sweep.cross.{path} must be a list of values; got {values!r}.")
-        variants = _variants(path, values)
-        if len(variants) < len(values):
-            raise ConfigError(f"sweep.cross.{path} holds a value twice: {values!r}.")
-        axes.append(Axis(path, variants))
-    return axes
-
-
-def _variants(path: str, values: Iterable[Any]) -> dict[str, Settings]:
-    """An axis of values of one setting."""
-    return {_value_name(value): {path: value} for value in values}
-
-
-def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested tables as settings `a.b: value`; keys may have dots already."""
-    for name, value in table.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _value_name(value: Any) -> str:
-    if isinstance(value, Mapping) and "kind" in value:
-        fields = " ".join(f"{name}={item}" for name, item in value.items() if name != "kind")
-        return f"{value['kind']} {fields}".strip()
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 0
