@@ -13,7 +13,7 @@ from rich.console import Console
 
 from phalanx.cli.sweep_progress import SweepProgress
 from phalanx.cli.sweeping import default_folder, sweep_file
-from phalanx.core.errors import PhalanxError
+from phalanx.core.errors import PhalanxError, Stopped
 from phalanx.core.events import Event
 from phalanx.experiments import Sweep
 
@@ -145,6 +145,36 @@ def test_a_dry_run_counts_and_runs_nothing(file, tmp_path, capsys):
     sweep_file(file, [], folder, jobs=2, dry_run=True)
     counted = f"8 cells in {folder}: 3 finished, 0 failed before, 1 to go on, 4 to run."
     assert capsys.readouterr().out == f"{counted} The fields of every cell are valid; nothing was run.\n"
+
+
+def test_another_sweep_in_the_same_folder_is_told_and_leaves_no_leaderboard_of_the_last(file, tmp_path, capsys):
+    folder = tmp_path / "out"
+    sweep_file(file, ["sweep.attack={none={}}", "sweep.seeds=[1]"], folder, jobs=2, dry_run=False)
+    assert (folder / "leaderboard.csv").exists()
+    assert "held another sweep" not in capsys.readouterr().err
+    with pytest.raises(PhalanxError, match=r"^2 of 2 cells failed"):
+        sweep_file(file, ["sweep.attack={none={}}", "sweep.rule={krum={aggregator={kind='krum', num_byzantine=4}}}"], folder,
+                   jobs=2, dry_run=False)  # fmt: skip
+    assert f"{folder} held another sweep, of which it keeps 2 cells.\n" in capsys.readouterr().err
+    assert not list(folder.glob("leaderboard.*"))
+
+
+def test_a_stopped_sweep_leaves_the_leaderboards_of_what_is_finished(file, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    sweep_file(file, ["sweep.seeds=[1]"], folder, jobs=2, dry_run=False)
+
+    def stopped(sweep, **_):
+        raise Stopped("Stopped.", exit_code=130)
+
+    monkeypatch.setattr("phalanx.cli.sweeping.run_sweep", stopped)
+    with pytest.raises(Stopped):
+        sweep_file(file, ["sweep.rule={mean={}}"], folder, jobs=2, dry_run=False)
+    lines = (folder / "leaderboard.csv").read_text().splitlines()
+    assert len(lines) > 1
+    assert not [line for line in lines if "krum" in line]
+    with pytest.raises(Stopped):
+        sweep_file(file, ["run.rounds=9"], folder, jobs=2, dry_run=False)
+    assert not list(folder.glob("leaderboard.*"))
 
 
 def test_the_default_folder_is_the_file_s_name_and_a_sweep_s_own_file_goes_on_where_it_lies(tmp_path):

@@ -6,10 +6,11 @@ from typing import Any
 
 from phalanx.cli.sweep_progress import SweepProgress
 from phalanx.cli.terminal import console
-from phalanx.core.errors import PhalanxError
+from phalanx.core.errors import CheckpointError, PhalanxError, Stopped
 from phalanx.core.toml import parse_setting
 from phalanx.experiments import Leaderboard, Sweep, SweepRecord, leaderboards, run_sweep
 from phalanx.experiments.sweep_record import FILE
+from phalanx.report.numbers import count
 from phalanx.report.tables import rich_table, to_csv, to_document, to_latex, to_markdown
 from phalanx.simulation.checkpoint import write_atomically
 
@@ -27,8 +28,15 @@ def sweep_file(
         _say_what_is_left(SweepRecord.of(folder, sweep), as_json=as_json)
         return
     shown = console(stderr=as_json)
-    with SweepProgress(sweep, shown) as progress:
-        record = run_sweep(sweep, out=folder, jobs=jobs, listeners=[progress])
+    if kept := _cells_of_another_sweep(sweep, folder):
+        text = f"{folder} held another sweep, of which it keeps {count(kept, 'cell')}."
+        console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    try:
+        with SweepProgress(sweep, shown) as progress:
+            record = run_sweep(sweep, out=folder, jobs=jobs, listeners=[progress])
+    except Stopped:  # the leaderboards are of this sweep, too, as far as it has come
+        write(leaderboards(SweepRecord.of(folder, sweep)), folder)
+        raise
     boards = leaderboards(record)
     written = write(boards, folder)
     if as_json:
@@ -49,11 +57,15 @@ def default_folder(file: Path) -> Path:
 
 
 def write(boards: tuple[Leaderboard, ...], folder: Path) -> list[str]:
-    """Write the leaderboards as CSV, Markdown and LaTeX; the files' names, none if no cell has finished.
+    """Write the leaderboards as CSV, Markdown and LaTeX; the files' names. If no cell has finished, there are none afterwards.
 
     Raises: CheckpointError if the folder cannot be written.
     """
-    texts = {"leaderboard.csv": to_csv, "leaderboard.md": to_markdown, "leaderboard.tex": to_latex} if boards else {}
+    texts = {"leaderboard.csv": to_csv, "leaderboard.md": to_markdown, "leaderboard.tex": to_latex}
+    if not boards:
+        for name in texts:
+            (folder / name).unlink(missing_ok=True)
+        return []
     for name, form in texts.items():
         write_atomically(folder / name, form(boards).encode())
     return list(texts)
@@ -74,6 +86,16 @@ def document(record: SweepRecord, boards: tuple[Leaderboard, ...]) -> dict[str, 
     }
 
 
+def _cells_of_another_sweep(sweep: Sweep, folder: Path) -> int:
+    """How many runs of the folder's last sweep are none of this one's: folders are named after files, and two may share one."""
+    try:
+        last = SweepRecord.read(folder)
+    except CheckpointError:  # none, or a damaged one, which is replaced
+        return 0
+    names = {cell.folder_name for cell in sweep.cells}
+    return sum(cell.folder_name not in names and last.folder_of(cell).exists() for cell in last.sweep.cells)
+
+
 def _say_what_is_left(record: SweepRecord, *, as_json: bool) -> None:
     counts = dict.fromkeys(("finished", "failed before", "to go on", "to run"), 0)
     for cell in record.sweep.cells:
@@ -85,10 +107,10 @@ def _say_what_is_left(record: SweepRecord, *, as_json: bool) -> None:
             has_begun = (record.folder_of(cell) / "config.toml").exists()
             counts["to go on" if has_begun else "to run"] += 1
     if as_json:
-        found = {name.replace(" ", "_"): count for name, count in counts.items()}
+        found = {name.replace(" ", "_"): cells for name, cells in counts.items()}
         print(json.dumps({"folder": str(record.folder), "cells": len(record.sweep.cells), **found}))  # noqa: T201
         return
-    parts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    parts = ", ".join(f"{cells} {name}" for name, cells in counts.items())
     text = f"{len(record.sweep.cells)} cells in {record.folder}: {parts}. The fields of every cell are valid; nothing was run."
     console().print(text, markup=False, highlight=False, soft_wrap=True)
 
