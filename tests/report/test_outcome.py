@@ -14,7 +14,7 @@ def test_one_run_says_what_the_attack_reached_and_what_only_a_second_run_could_t
         "Flame reached 90.0 % accuracy after 3 rounds, and the attack (backdoor with model replacement) succeeded on 20.0 % of "
         "the samples that it aims at. "
         "Left as they are, the same samples are taken for the attacker's class in 10.0 % of the cases. "
-        "What the attack cost shows only beside the same run without it."
+        "What the attack cost shows only beside the same run without an attack."
     )
 
 
@@ -25,7 +25,7 @@ def test_a_destroyed_model_is_never_said_to_be_unharmed(build, rules):
     mean = build.run("mean", replace(build.attacked, aggregator=rules["mean"]), build.usual_events(accuracy=0.138, success=0.1))
     sentence = said(build.subject(destroyed, mean))
     assert "no harm" not in sentence
-    assert "What it cost flame and mean shows only beside the same run without it." in sentence
+    assert "What it cost flame and mean shows only beside the same run without an attack." in sentence
 
 
 def test_several_seeds_are_told_as_mean_and_deviation(build):
@@ -43,7 +43,7 @@ def test_without_an_attack_it_says_so(build):
 def test_an_attack_without_a_target_promises_nothing_about_harm(build):
     untargeted = replace(build.attacked, adversary=Adversary(who=FirstClients(count=2), update=MinMax()))
     subject = build.one(build.usual_events(success=None), experiment=untargeted)
-    assert "What the attack cost shows only beside the same run without it." in said(subject)
+    assert "What the attack cost shows only beside the same run without an attack." in said(subject)
     assert is_harmed(subject.groups[0], None) is None
 
 
@@ -63,7 +63,7 @@ def test_several_experiments_are_judged_one_by_one(build, rules):
     sentence = said(build.subject(flame, mean))
     assert sentence == (
         "2 experiments in 2 runs. The highest accuracy is 95.0 %, with mean. The attack did harm to mean. "
-        "What it cost flame shows only beside the same run without it."
+        "What it cost flame shows only beside the same run without an attack."
     )
 
 
@@ -118,6 +118,16 @@ def test_two_rows_with_one_rule_are_counted_apart(build):
         ("f=2", "backdoor"): (0.9, 0.1),
     }
     assert "Attacks stood without harm: f=2 1 of 1, f=1 0 of 1." in said(build.sweep(finals, rules=rules))
+
+
+def test_of_many_rows_only_the_number_that_stood_is_told(build):
+    rules = {f"f={f}": {"aggregator": {"kind": "trimmed_mean", "num_byzantine": f}} for f in range(17)}
+    finals = {
+        (rule, attack): (0.9, 0.9 if rule == "f=0" and attack == "backdoor" else 0.1)
+        for rule in rules
+        for attack in ("none", "backdoor")
+    }
+    assert "16 of 17 rows stood all attacks without harm." in said(build.sweep(finals, rules=rules, seeds=(1,)))
 
 
 def test_a_place_that_lacks_a_seed_is_not_judged(build):

@@ -25,10 +25,10 @@ from phalanx.core.families import Aggregator
 from phalanx.data import Digits, Dirichlet
 from phalanx.experiments import RunResult, run
 from phalanx.models import MLP
+from phalanx.report.harm import LOST_ACCURACY, WORKING_ATTACK
 from phalanx.training import SGD
 
 CLIENTS, ATTACKERS, ROUNDS = 30, 6, 120
-HARM = 0.05
 BACKDOOR = Backdoor(trigger=Patch(2), target=0, share=0.5)
 SIX = FirstClients(count=ATTACKERS)
 ADVERSARIES = {
@@ -91,7 +91,7 @@ def demonstrate() -> None:
     console.print(
         "Accuracy on the test set / how often a stamped image is taken for a 0 (under 'no attack': by a clean model). "
         "The backdoor's updates are scaled; ALIE is A Little Is Enough. "
-        f"× marks harm: {HARM:.0%} of accuracy lost, or a backdoor that works.\n"
+        f"× marks harm: {LOST_ACCURACY:.0%} of accuracy lost, or a backdoor that works.\n"
         "Next: phalanx list · make first-look"
     )
 
@@ -113,5 +113,5 @@ def cell(result: RunResult, clean: float) -> str:
     final = result.summary["final"]
     accuracy, success = final["accuracy"], final.get("attack_success")
     text = percent(accuracy) if success is None else f"{percent(accuracy)} / {percent(success)}"
-    harmed = accuracy < clean - HARM or (success or 0) > 0.5
+    harmed = accuracy < clean - LOST_ACCURACY or (success or 0) > WORKING_ATTACK
     return f"[red]{text} ×[/]" if harmed else f"{text}  "

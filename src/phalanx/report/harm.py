@@ -13,7 +13,7 @@ HARM = (
     f"more than {LOST_ACCURACY * 100:.0f} points below the same rule's without the attack. Where that was not run, low success "
     "alone is no proof: a destroyed model does not do what the attacker wants, either."
 )
-ONLY_BESIDE = "shows only beside the same run without it"
+ONLY_BESIDE = "shows only beside the same run without an attack"
 
 
 def clean_groups(subject: Subject) -> dict[int, Group]:

@@ -7,7 +7,7 @@ from phalanx.report.group import Group, Subject
 from phalanx.report.harm import ONLY_BESIDE, clean_groups, is_harmed, is_whole, without_attack
 from phalanx.report.numbers import count, mean_percent, percent
 
-MOST_NAMES = 6
+MOST_NAMES, MOST_SURVIVORS = 6, 16
 
 
 def outcome(subject: Subject) -> list[str]:
@@ -144,9 +144,12 @@ def _survivors(subject: Subject) -> list[str]:
     told = [f"{row} {measured[row].count(False)} of {len(measured[row])}" for row in stood]
     between = "; " if any("," in row for row in stood) else ", "
     sentences = [f"Attacks stood without harm: {between.join(told)}."] if told else []
+    if len(told) > MOST_SURVIVORS:
+        unharmed = sum(True not in found for found in measured.values())
+        sentences = [f"{unharmed} of {len(measured)} rows stood all attacks without harm."]
     if len(measured) < len(verdicts):
-        left = f"{len(verdicts) - len(measured)} of {len(verdicts)} rows" if told else "the rules"
-        sentences.append(f"What the attacks cost {left} {ONLY_BESIDE}.")
+        left = f" {len(verdicts) - len(measured)} of {len(verdicts)} rows" if told else ""
+        sentences.append(f"What the attacks cost{left} {ONLY_BESIDE}.")
     return sentences
 
 

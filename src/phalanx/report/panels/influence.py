@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ class Influence(Panel):
         if not groups:
             return None
         if len(groups) > MOST_PICTURES:
-            where = "RUN" if subject.sweep is None else f"{subject.sweep.folder.name}/cells/RUN"
+            where = "RUN" if subject.sweep is None else f"{quote(subject.sweep.folder.name)}/cells/RUN"
             some = f"For up to {MOST_PICTURES}: phalanx report {where} …"
             return [Text(f"{len(groups)} experiments are too many for a picture each. {some}")]
         drawn = [(influences(group), group) for group in groups]
