@@ -1,5 +1,6 @@
 """What the real trackers hold, each read with its own package: every point, as a list, so that a double one shows."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,3 +48,19 @@ def wandb_points(folder: Path) -> list[Point]:
 @pytest.fixture(scope="session")
 def points() -> dict[str, Callable[[Path], list[Point]]]:
     return {"tensorboard": tensorboard_points, "mlflow": mlflow_points, "wandb": wandb_points}
+
+
+@pytest.fixture(scope="session")
+def with_tables(tmp_path_factory) -> Callable[[Path], Path]:
+    """Makes a folder with an mlflow.db that has its tables and nothing in them: MLflow takes seconds to make them anew."""
+    from mlflow.tracking import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(exist_ok=True)
+        shutil.copy(file, folder / "mlflow.db")
+        return folder
+
+    return make

@@ -57,10 +57,10 @@ def check(found, folder):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def straight(tmp_path_factory, with_tables):
     """A run with all trackers that was never cut off."""
     folder = tmp_path_factory.mktemp("straight") / "my-run"
-    return run(tracked(*KINDS), out=folder)
+    return run(tracked(*KINDS), out=with_tables(folder))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,7 +93,8 @@ class StopAfter:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stopped_run_goes_on_in_the_same_tracker_run_without_double_points(points, tmp_path, kind):
+def test_a_stopped_run_goes_on_in_the_same_tracker_run_without_double_points(points, with_tables, tmp_path, kind):
+    with_tables(tmp_path / "a")
     with pytest.raises(Stopped):
         run(tracked(kind), out=tmp_path / "a", sinks=[StopAfter()])
     assert {step for _, step, _ in points[kind](tmp_path / "a")} == {0, 1, 2, 3}
@@ -113,18 +114,25 @@ run(Experiment.load(sys.argv[1]), out=sys.argv[2], sinks=[Kill()])
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_run_that_begins_again_leaves_neither_double_nor_contradicting_points(points, tmp_path, kind):
-    (tmp_path / "e.toml").write_text(tracked(kind).to_toml())
-    process = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "e.toml"), str(tmp_path / "a")])
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, with_tables):
+    """A run with all trackers that was killed, and began again."""
+    folder = tmp_path_factory.mktemp("killed")
+    (folder / "e.toml").write_text(tracked(*KINDS).to_toml())
+    process = subprocess.run([sys.executable, "-c", KILLED, str(folder / "e.toml"), str(with_tables(folder / "a"))])
     assert process.returncode == -signal.SIGKILL
-    assert not list((tmp_path / "a" / "checkpoint").iterdir())
-    resume(tmp_path / "a")
-    check(points[kind](tmp_path / "a"), tmp_path / "a")
+    assert not list((folder / "a" / "checkpoint").iterdir())
+    return resume(folder / "a")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tracker_that_is_switched_on_later_is_told_all_that_was(points, tmp_path, kind):
+def test_a_killed_run_that_begins_again_leaves_neither_double_nor_contradicting_points(points, killed, kind):
+    check(points[kind](killed.folder), killed.folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tracker_that_is_switched_on_later_is_told_all_that_was(points, with_tables, tmp_path, kind):
+    with_tables(tmp_path / "a")
     with pytest.raises(Stopped):
         run(SMALL, out=tmp_path / "a", sinks=[StopAfter()])
     run(tracked(kind), out=tmp_path / "a")

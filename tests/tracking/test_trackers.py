@@ -1,6 +1,7 @@
 """What each tracker is told beside the points, where it writes, and what it needs."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -49,10 +50,10 @@ def test_tensorboard_puts_runs_side_by_side_in_a_folder_of_its_own(tmp_path):
     assert not list((tmp_path / "a").iterdir())
 
 
-def test_mlflow_has_parameters_tags_the_final_row_and_a_status(tmp_path):
+def test_mlflow_has_parameters_tags_the_final_row_and_a_status(tmp_path, with_tables):
     from mlflow.tracking import MlflowClient
 
-    told(MLflow(), tmp_path / "a", ROUND, END)
+    told(MLflow(), with_tables(tmp_path / "a"), ROUND, END)
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'a' / 'mlflow.db'}")
     (held,) = client.search_runs(["1"], filter_string="tags.`phalanx.experiment` = 'abc'")
     assert (held.info.run_name, held.info.status) == ("my-run", "FINISHED")
@@ -63,21 +64,21 @@ def test_mlflow_has_parameters_tags_the_final_row_and_a_status(tmp_path):
 
 
 @pytest.mark.parametrize("error, status", [(KeyboardInterrupt, "KILLED"), (OSError, "FAILED")])
-def test_mlflow_knows_how_a_run_ended(tmp_path, error, status):
+def test_mlflow_knows_how_a_run_ended(tmp_path, with_tables, error, status):
     from mlflow.tracking import MlflowClient
 
-    with pytest.raises(error), MLflow(experiment="e").open(RunFacts("my-run", tmp_path, CONFIG, {})):
+    with pytest.raises(error), MLflow(experiment="e").open(RunFacts("my-run", with_tables(tmp_path), CONFIG, {})):
         raise error
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert client.search_runs([client.get_experiment_by_name("e").experiment_id])[0].info.status == status
 
 
-def test_an_mlflow_run_that_was_deleted_is_made_anew_with_all_points(tmp_path):
+def test_an_mlflow_run_that_was_deleted_is_made_anew_with_all_points(tmp_path, with_tables):
     from dataclasses import replace
 
     from mlflow.tracking import MlflowClient
 
-    facts = told(MLflow(), tmp_path / "a", ROUND)
+    facts = told(MLflow(), with_tables(tmp_path / "a"), ROUND)
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'a' / 'mlflow.db'}")
     client.delete_run(client.search_runs(["1"])[0].info.run_id)
     with MLflow().open(replace(facts, events=[ROUND])):
@@ -106,22 +107,21 @@ def test_wandb_has_config_and_summary_and_goes_on_under_the_same_id(tmp_path):
     assert any("final/accuracy" in (item.key, *item.nested_key) and item.value_json == "0.75" for item in summary)
 
 
-SIDE_BY_SIDE = """
-import sys
-from pathlib import Path
-from phalanx.core.events import Event, RunFacts
-from phalanx.tracking import MLflow
-with MLflow(sys.argv[1]).open(RunFacts(sys.argv[2], None, {}, {})) as sink:
-    sink.emit(Event("round", 0, {"loss": 0.5}))
-"""
-
-
 def test_processes_that_begin_at_once_share_one_mlflow_database(tmp_path):
     from mlflow.tracking import MlflowClient
 
     uri = f"sqlite:///{tmp_path / 'shared.db'}"
-    started = [subprocess.Popen([sys.executable, "-c", SIDE_BY_SIDE, uri, f"run{n}"]) for n in range(2)]
-    assert [process.wait() for process in started] == [0, 0]
+
+    def track(name: str) -> None:
+        with MLflow(uri).open(RunFacts(name, None, {}, {})) as sink:
+            sink.emit(ROUND)
+
+    started = [multiprocessing.get_context("fork").Process(target=track, args=(f"run{n}",)) for n in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0, 0]
     client = MlflowClient(tracking_uri=uri)
     runs = client.search_runs([client.get_experiment_by_name("phalanx").experiment_id])
     assert {(run.info.run_name, run.data.metrics["round/loss"]) for run in runs} == {(f"run{n}", 0.5) for n in range(2)}
@@ -164,9 +164,11 @@ import sys
 from phalanx.config import Experiment, RunSettings
 from phalanx.core.component import members
 from phalanx.core.families import Tracker
+from phalanx.data import Synthetic
 from phalanx.experiments import run
+from phalanx.models import MLP
 assert len(members(Tracker)) >= 3
-run(Experiment(run=RunSettings(rounds=1)), out=sys.argv[1])
+run(Experiment(run=RunSettings(rounds=1), data=Synthetic(), model=MLP()), out=sys.argv[1])
 print(sorted({"tensorboard", "mlflow", "wandb", "sqlalchemy"} & set(sys.modules)))
 """
 
@@ -180,10 +182,12 @@ def test_no_tracker_is_imported_unless_asked_for(tmp_path):
 TRACED = """
 import sys
 from phalanx.config import Experiment, RunSettings
+from phalanx.data import Synthetic
 from phalanx.experiments import run
+from phalanx.models import MLP
 from phalanx.tracking import MLflow, TensorBoard, WeightsAndBiases
 trackers = TensorBoard(), MLflow(), WeightsAndBiases()
-run(Experiment(run=RunSettings(rounds=2), tracking=trackers), out=sys.argv[1])
+run(Experiment(run=RunSettings(rounds=2), data=Synthetic(), model=MLP(), tracking=trackers), out=sys.argv[1])
 """
 
 
@@ -194,7 +198,20 @@ def test_nothing_leaves_the_machine_or_the_run_folder(tmp_path):
         pytest.skip("needs strace, to see what the processes that W&B starts connect to")
     here, trace = tmp_path / "here", tmp_path / "trace"
     here.mkdir()
-    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg", "-o", str(trace), sys.executable, "-c", TRACED]
+    # Without the filter in the kernel every system call would stop, not only these.
+    command = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-e",
+        "trace=connect,sendto,sendmsg",
+        "-o",
+        str(trace),
+        sys.executable,
+        "-c",
+        TRACED,
+    ]
     quiet = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "MLFLOW_", "DO_NOT_TRACK"))}
     done = subprocess.run([*command, str(tmp_path / "run")], capture_output=True, text=True, cwd=here, env=quiet)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
