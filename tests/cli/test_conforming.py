@@ -37,6 +37,18 @@ def test_json_has_every_case_with_its_reason(capsys):
     assert document["rules"]["Wrong[/]"]["method"] == "mean"
 
 
+def test_a_case_that_does_not_end_is_a_failure_also_where_an_error_is_an_answer(monkeypatch, capsys):
+    def endless(rows):
+        while rows.isnan().any():
+            pass
+        return rows.mean(dim=0)
+
+    monkeypatch.setitem(LIBRARIES, "phalanx", ("phalanx", lambda: iter([Subject("Endless", "median", lambda f: endless)])))
+    monkeypatch.setattr(conforming, "SECONDS", 0.2)
+    conforming.show_conformance("phalanx", as_json=False)
+    assert "Endless, a NaN row: no answer within 0.2 seconds" in capsys.readouterr().out
+
+
 def test_an_unknown_library_is_one_sentence():
     with pytest.raises(ConfigError, match="'byzfll' is no library that can be tried; did you mean 'byzfl'"):
         conforming.show_conformance("byzfll", as_json=False)

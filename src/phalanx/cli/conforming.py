@@ -1,6 +1,10 @@
 """`phalanx conformance`: which implementation of a rule does what its paper says, case by case."""
 
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 from rich.markup import escape
 from rich.progress import Progress
@@ -14,6 +18,14 @@ from phalanx.testing.conformance import CASES, LIBRARIES, Outcome, Subject, libr
 SPELLED = {"papers": "paper's", "callers": "caller's", "nan": "NaN"}
 """Words of a case's name that Python spells otherwise."""
 MARKS = {True: "[green]✓[/]", False: "[red]×[/]", None: "[dim]–[/]"}
+
+
+SECONDS = 60.0
+"""What a case may take; the slowest that ends takes a few. CAF of ByzFL 0.0.11 never ends beside a far row."""
+
+
+class TooLong(BaseException):
+    """A case is out of time. No Exception: where an error is an answer, this one is not."""
 
 
 def show_conformance(library: str, *, as_json: bool) -> None:
@@ -38,9 +50,32 @@ def title(case: str) -> str:
 
 
 def _run(case: str, subject: Subject, bar: Progress, task: object) -> Outcome:
-    outcome = run_case(case, subject)
+    try:
+        with _at_most(SECONDS):
+            outcome = run_case(case, subject)
+    except TooLong:
+        outcome = Outcome(case, False, f"no answer within {SECONDS:g} seconds")
     bar.advance(task)  # type: ignore[arg-type]
     return outcome
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Ends what takes longer. Raises: TooLong; never where the system has no such timer (Windows)."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    handler = signal.signal(signal.SIGALRM, _end)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def _end(*_: object) -> NoReturn:
+    raise TooLong
 
 
 def _document(library: str, subjects: list[Subject], outcomes: dict[str, tuple[Outcome, ...]]) -> dict[str, object]:
