@@ -1,6 +1,6 @@
 """What happened over rounds, as few numbers as an eye can tell apart: means over bins of rounds, bands over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -29,6 +29,18 @@ def evaluations(group: Group, metric: str) -> Band | None:
 def over_rounds(group: Group, metric: str) -> Band | None:
     """A number of the round events: means over bins of rounds where there are more than MOST_POINTS of them."""
     return _band([_values(run.rounds, metric) for run in group.runs], binned=True)
+
+
+def last_values(bands: Mapping[str, Band], written: Callable[[float], str]) -> str:
+    """Where each line ends, in words. Not all may end in the same round: a line goes as far as the slowest seed has come.
+
+    >>> last_values({"a": Band([1, 3], [0, 5], [], []), "b": Band([1], [2], [], [])}, str)
+    'At round 3: a 5. At round 1: b 2.'
+    """
+    ends: dict[float, list[str]] = {}
+    for name, band in bands.items():
+        ends.setdefault(band.rounds[-1], []).append(f"{name} {written(band.mean[-1])}")
+    return " ".join(f"At round {round:.0f}: {', '.join(told)}." for round, told in ends.items())
 
 
 def bin_size(rounds: int, most: int = MOST_POINTS) -> int:

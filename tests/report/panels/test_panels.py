@@ -46,10 +46,17 @@ def test_results_are_a_row_per_experiment_with_harm_and_state(build, rules):
 
 def test_curves_of_runs_are_two_plots_with_their_last_values_in_words(build):
     accuracy, success, band = Curves().show(build.subject(*build.seeds(0.8, 0.9)))
-    assert accuracy.alt == "Accuracy over rounds. At the end: flame 85.0 %."
-    assert success.alt == "Attack success over rounds. At the end: flame 20.0 %."
+    assert accuracy.alt == "Accuracy over rounds. At round 3: flame 85.0 %."
+    assert success.alt == "Attack success over rounds. At round 3: flame 20.0 %."
     assert "from the lowest to the highest seed" in band.text
     assert [len(line.get_xdata()) for line in accuracy.figure.axes[0].lines] == [3]
+
+
+def test_a_stopped_seed_does_not_turn_an_early_round_into_the_end(build):
+    first = build.run("first", events=build.usual_events(3))
+    second = replace(build.attacked, run=replace(build.attacked.run, seed=2))
+    late = build.run("late", second, build.usual_events(3)[:2], finished=False)
+    assert Curves().show(build.subject(first, late))[0].alt == "Accuracy over rounds. At round 1: flame 30.0 %."
 
 
 def test_curves_of_a_sweep_are_a_plot_per_column_with_a_line_per_row(build):
@@ -60,7 +67,7 @@ def test_curves_of_a_sweep_are_a_plot_per_column_with_a_line_per_row(build):
         "accuracy-attack-backdoor",
         "attack-success-attack-backdoor",
     ]
-    assert pieces[0].alt.endswith("At the end: mean 91.5 %, krum 61.5 %.")
+    assert pieces[0].alt.endswith("At round 3: mean 91.5 %, krum 61.5 %.")
     assert [line.get_label() for line in pieces[0].figure.axes[0].lines] == ["mean", "krum"]
 
 
@@ -119,7 +126,7 @@ def test_where_nothing_was_rejected_there_is_no_section(build):
 
 def test_norms_show_attackers_beside_honest(build):
     (plot,) = Norms().show(build.one())
-    assert plot.alt == "Median norms over rounds. At the end: attackers 4, honest 1."
+    assert plot.alt == "Median norms over rounds. At round 3: attackers 4, honest 1."
     assert plot.figure.axes[0].get_yscale() == "log"
 
 

@@ -8,7 +8,7 @@ from phalanx.report.group import Group, Subject
 from phalanx.report.lines import colours_of, lines
 from phalanx.report.marks import NAMES
 from phalanx.report.panel import Panel, Piece, Plot, Text, left_out
-from phalanx.report.series import evaluations
+from phalanx.report.series import evaluations, last_values
 from phalanx.report.style import MOST_LINES
 
 MOST_PLOTS = 24
@@ -49,11 +49,11 @@ def _plots(title: str, groups: dict[str, Group]) -> Iterator[Plot]:
             continue
         shown = _best(list(bands), groups, metric)
         caption = f"The {len(shown)} best of {len(bands)}." if len(shown) < len(bands) else ""
-        ends = ", ".join(f"{name} {bands[name].mean[-1] * 100:.1f} %" for name in shown)
+        ends = last_values({name: bands[name] for name in shown}, lambda share: f"{share * 100:.1f} %")
         yield Plot(
             "-".join([metric.replace("_", "-"), *_slug(title)]),
             lines({name: bands[name] for name in shown}, colours=colours_of(shown, list(groups))),
-            alt=f"{words.capitalize()} over rounds{f', {title}' if title else ''}. At the end: {ends}.",
+            alt=f"{words.capitalize()} over rounds{f', {title}' if title else ''}. {ends}",
             title=f"{words.capitalize()}{f' · {title}' if title else ''}",
             caption=caption,
         )

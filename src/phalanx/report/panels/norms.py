@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from phalanx.report.group import Subject
 from phalanx.report.lines import lines
 from phalanx.report.panel import Panel, Piece, Plot, left_out
-from phalanx.report.series import over_rounds
+from phalanx.report.series import last_values, over_rounds
 from phalanx.report.style import ATTACK, HONEST
 
 MOST_PICTURES = 4
@@ -32,8 +32,8 @@ class Norms(Panel):
             if not bands:
                 continue
             colours = [ATTACK if name == "attackers" else HONEST for name in bands]
-            ends = ", ".join(f"{name} {band.mean[-1]:.3g}" for name, band in bands.items())
             name = "norms" if len(attacked) == 1 else f"norms-{place + 1}"
             figure = lines(bands, share=False, log=True, colours=colours, ylabel="median norm")
-            found.append(Plot(name, figure, alt=f"Median norms over rounds. At the end: {ends}.", title=group.label))
+            ends = last_values(bands, "{:.3g}".format)
+            found.append(Plot(name, figure, alt=f"Median norms over rounds. {ends}", title=group.label))
         return found or None
