@@ -113,11 +113,11 @@ class StopAfter:
 def test_a_stop_signal_loses_nothing_and_the_resumed_run_ends_in_the_same_bytes(tmp_path, number, code):
     rare = replace(SMALL, run=replace(SMALL.run, checkpoint_seconds=1000.0))
     run(rare, out=tmp_path / "straight")
-    with pytest.raises(Stopped, match=r"Stopped after round 3 of 6; nothing is lost.*phalanx resume") as stopped:
-        run(rare, out=tmp_path / "stopped", sinks=[StopAfter(3, number)])
+    with pytest.raises(Stopped, match=r"Stopped after round 3 of 6; nothing is lost.*resume '.*stopped run'$") as stopped:
+        run(rare, out=tmp_path / "stopped run", sinks=[StopAfter(3, number)])
     assert stopped.value.exit_code == code
-    resume(tmp_path / "stopped")
-    assert files_without_times(tmp_path / "stopped") == files_without_times(tmp_path / "straight")
+    resume(tmp_path / "stopped run")
+    assert files_without_times(tmp_path / "stopped run") == files_without_times(tmp_path / "straight")
 
 
 def test_a_stop_signal_without_a_folder_is_a_keyboard_interrupt():

@@ -120,7 +120,14 @@ def test_a_cell_that_fails_costs_only_itself_and_is_forgotten_when_it_succeeds(s
     record = run_sweep(sweep_file, out=tmp_path / "out", jobs=2)
     assert list(record.failures) == [damaged.name]  # those of the other sweep's cells are no longer of interest
     (damaged / "result.json").unlink()
-    record = run_sweep(sweep_file, out=tmp_path / "out", jobs=2)
+    while_it_is_tried: list[dict] = []
+
+    def look(_, event: Event) -> None:
+        if event.kind == "started":
+            while_it_is_tried.append(json.loads((tmp_path / "out" / FAILURES).read_text()))
+
+    record = run_sweep(sweep_file, out=tmp_path / "out", jobs=2, listeners=[Listener(look)])
+    assert while_it_is_tried == [{}]
     assert not record.failures
     assert json.loads((tmp_path / "out" / FAILURES).read_text()) == {}
 
