@@ -15,6 +15,7 @@ from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import CheckpointError
 from phalanx.data import IID, Digits
 from phalanx.experiments import Sweep, SweepRecord, run
+from phalanx.experiments.custom import CustomModel
 from phalanx.experiments.folder import RunFolder
 from phalanx.server import FixedSize
 from phalanx.training import SGD
@@ -86,6 +87,14 @@ def test_the_document_holds_what_the_events_hold(finished, capsys):
     assert run["seconds"]["train"] == pytest.approx(sum(event["seconds"]["train"] for event in rounds))
     assert Experiment.from_table(run["config"]) == ATTACKED
     assert "tracking" not in run["config"]  # its addresses may hold a password
+
+
+def test_a_run_with_a_model_from_python_shows_no_command_that_fails(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text(replace(ATTACKED, model=CustomModel(digest="feed")).to_toml())
+    text = shown(tmp_path, capsys)
+    assert "its model came from Python, not from the config: phalanx.run(experiment, model=…)" in text
+    assert "phalanx run " not in text
+    assert "phalanx resume " not in text
 
 
 def test_a_stopped_run_says_how_far_it_came_and_how_to_go_on(copy, capsys):

@@ -13,6 +13,7 @@ from phalanx.cli.summarising import SIZES, SPREAD, Document, brief, run_document
 from phalanx.cli.terminal import console
 from phalanx.config import Experiment
 from phalanx.experiments import RunRecord, is_sweep
+from phalanx.report.again import from_python
 from phalanx.report.numbers import count, percent, seconds
 
 SPARK_WIDTH = 40
@@ -46,7 +47,7 @@ def show_run(shown: Console, experiment: Experiment, run: Document) -> None:
         shown.print()
         shown.print(block)
     shown.print()
-    for line in _next(run):
+    for line in _next(experiment, run):
         shown.print(Text(line, style="dim"), soft_wrap=True)
 
 
@@ -132,8 +133,10 @@ def _labelled(rows: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _next(run: Document) -> list[str]:
+def _next(experiment: Experiment, run: Document) -> list[str]:
     folder = quote(run["folder"])
+    if given := from_python(experiment):
+        return [f"To run it again or go on, {given}", f"As a page: phalanx report {folder}"]
     lines = [f"Run it again: phalanx run {folder}/config.toml --out DIR", f"As a page: phalanx report {folder}"]
     return lines if run["state"] in ("finished", "going on") else [f"Go on: phalanx resume {folder}", *lines]
 

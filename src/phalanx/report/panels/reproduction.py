@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from shlex import quote
 
-from phalanx.core.component import GIVEN_IN_PYTHON
 from phalanx.experiments import RunRecord
+from phalanx.report.again import from_python
 from phalanx.report.group import Subject
 from phalanx.report.panel import Code, Grid, Panel, Piece, Text, left_out
 
@@ -37,26 +37,17 @@ def _commands(subject: Subject, records: Sequence[RunRecord]) -> str:
             "# Save the configuration above as sweep.toml (it is in the sweep's folder, too).\n"
             "phalanx sweep sweep.toml --out again\nphalanx report again"
         )
-    again = [run for run in records if not _from_python(run)]
+    again = [run for run in records if not from_python(run.experiment)]
     if len(records) == 1 and again:
         return (
             "# Save the configuration above as experiment.toml (it is the run folder's config.toml).\n"
             "phalanx run experiment.toml --out again"
         )
-    told = [f"# {run.folder.name}: {_from_python(run)}" for run in records if _from_python(run)][:MOST_RUNS]
+    told = [f"# {run.folder.name}: {from_python(run.experiment)}" for run in records if from_python(run.experiment)][:MOST_RUNS]
     names = [quote(run.folder.name) for run in again[:MOST_RUNS]]
     where = ["# In the folder that holds the run folders:"] if again else []
     more = [f"# … and {len(again) - MOST_RUNS} more"] if len(again) > MOST_RUNS else []
     return "\n".join([*told, *where, *(f"phalanx run {name}/config.toml --out again/{name}" for name in names), *more])
-
-
-def _from_python(run: RunRecord) -> str:
-    """How to run it again if a config alone is not enough; else nothing."""
-    parts = [name for name in ("model", "data") if getattr(run.experiment, name).kind == GIVEN_IN_PYTHON]
-    if not parts:
-        return ""
-    arguments = ", ".join(f"{part}=…" for part in parts)
-    return f"its {' and '.join(parts)} came from Python, not from the config: phalanx.run(experiment, {arguments})"
 
 
 def _versions(records: Sequence[RunRecord]) -> Grid:
