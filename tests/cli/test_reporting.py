@@ -45,7 +45,7 @@ def test_report_of_a_real_run_writes_one_page_and_its_plots(tmp_path):
 def test_report_of_no_run_is_one_sentence_and_an_exit_code(tmp_path):
     done = report(tmp_path / "nothing", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.strip() == f"phalanx: {tmp_path / 'nothing'} is not a run folder: it has no config.toml."
+    assert done.stderr.strip() == f"phalanx: There is no folder {tmp_path / 'nothing'}."
     assert not (tmp_path / "report.html").exists()
 
 

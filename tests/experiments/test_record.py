@@ -98,3 +98,27 @@ def test_a_config_that_was_changed_by_hand_no_longer_fits_its_result(folder):
     (folder / "config.toml").write_text(changed.to_toml())
     with pytest.raises(CheckpointError, match="is not this run's"):
         RunRecord.read(folder)
+
+
+def test_events_that_end_before_the_run_did_are_remarked_on(folder):
+    assert RunRecord.read(folder).gap is None
+    events = folder / "events.jsonl"
+    events.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:3]))
+    record = RunRecord.read(folder)
+    assert record.gap == f"{events} ends at round 2 of 4; the final numbers are from result.json."
+    assert record.final["round"] == 3
+    events.unlink()
+    assert "ends at round 0 of 4" in RunRecord.read(folder).gap
+
+
+def test_what_is_no_run_folder_is_called_what_it_is(tmp_path):
+    (tmp_path / "file.toml").write_text("")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.toml").write_text("")
+    for name, said in (
+        ("nothing", "There is no folder"),
+        ("file.toml", "is a file, not a run folder; an experiment's file is run with: phalanx run"),
+        ("sweep", "is a sweep's folder; go on with: phalanx sweep"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            RunRecord.read(tmp_path / name)

@@ -47,6 +47,8 @@ def show_run(shown: Console, experiment: Experiment, run: Document) -> None:
         shown.print()
         shown.print(block)
     shown.print()
+    for remark in run["remarks"]:
+        shown.print(Text(remark, style="yellow"), soft_wrap=True)
     for line in _next(experiment, run):
         shown.print(Text(line, style="dim"), soft_wrap=True)
 
@@ -78,7 +80,7 @@ def _scores(run: Document) -> RenderableType:
     table.add_column(justify="right", no_wrap=True)
     for name, title in (("accuracy", "accuracy"), ("attack_success", "attack success")):
         if values := series.get(name):
-            table.add_row(title, Text(spark(values, width=SPARK_WIDTH), style="cyan"), percent(values[-1]))
+            table.add_row(title, Text(spark(values, width=SPARK_WIDTH), style="cyan"), percent(final.get(name)))
     if final.get("base_rate") is not None:
         table.add_row("base rate", Text("on the same samples left as they are", style="dim"), percent(final["base_rate"]))
     if losses := [loss for loss in series.get("test_loss", ()) if loss is not None]:

@@ -62,6 +62,7 @@ def _document(record: RunRecord) -> Document:
         "rejected": dict(sum((_counts(event["rejected"]) for event in rounds), Counter[str]())),
         "kept_model": [{"round": event["round"], "reason": event["kept_model"]} for event in rounds if event.get("kept_model")],
         "survival": backdoor_survival(record),
+        "remarks": [] if record.gap is None else [record.gap],
         "seconds": dict(sum((Counter(event.get("seconds", {})) for event in record.events), Counter[str]())),
     }
 

@@ -1,6 +1,7 @@
 """`RunRecord`: a run folder as a value, read without running anything: no data, no model, one pass over its events."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from phalanx.core.errors import CheckpointError, ConfigError
 from phalanx.experiments.folder import read_json
 
 EventDict = dict[str, Any]
+SWEEP_FILE = "sweep.toml"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,15 @@ class RunRecord:
         return self.evaluations[-1] if self.evaluations else {}
 
     @property
+    def gap(self) -> str | None:
+        """A sentence where the run is finished, but its events do not reach the end; None where they do."""
+        last = self.evaluations[-1]["round"] if self.evaluations else -1
+        if self.result is None or last == self.result["final"].get("round"):
+            return None
+        rounds = self.experiment.run.rounds
+        return f"{self.folder / 'events.jsonl'} ends at round {last + 1} of {rounds}; the final numbers are from result.json."
+
+    @property
     def version(self) -> str:
         """The version of Phalanx that made it."""
         return str(self.manifest.get("versions", {}).get("phalanx", "unknown"))
@@ -104,10 +115,21 @@ def experiment_of(folder: Path) -> Experiment:
     return experiment
 
 
+def _no_run(folder: Path) -> str:
+    """What a path is that is no run folder, and what to do with it."""
+    if not folder.exists():
+        return f"There is no folder {folder}."
+    if folder.is_file():
+        return f"{folder} is a file, not a run folder; an experiment's file is run with: phalanx run {shlex.quote(str(folder))}"
+    if (folder / SWEEP_FILE).exists():
+        return f"{folder} is a sweep's folder; go on with: phalanx sweep {shlex.quote(str(folder / SWEEP_FILE))}"
+    return f"{folder} is not a run folder: it has no config.toml."
+
+
 def _experiment(folder: Path, manifest: Mapping[str, Any]) -> Experiment:
     config = folder / "config.toml"
     if not config.exists():
-        raise CheckpointError(f"{folder} is not a run folder: it has no config.toml.")
+        raise CheckpointError(_no_run(folder))
     try:
         return Experiment.load(config)
     except ConfigError as error:

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from phalanx.core.errors import CheckpointError, ConfigError
 from phalanx.experiments.folder import read_json
-from phalanx.experiments.record import RunRecord
+from phalanx.experiments.record import SWEEP_FILE, RunRecord
 from phalanx.experiments.sweep import Cell, Sweep
 
-FILE, CELLS, FAILURES = "sweep.toml", "cells", "failures.json"
+FILE, CELLS, FAILURES = SWEEP_FILE, "cells", "failures.json"
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ def outcome(subject: Subject) -> list[str]:
     """Sentences for the top of a page."""
     if subject.sweep is not None:
         return _of_sweep(subject)
+    gaps = [run.gap for group in subject.groups for run in group.runs if run.gap is not None]
     if len(subject.groups) == 1:
-        return [_of_group(subject.groups[0])]
-    return _of_groups(subject)
+        return [_of_group(subject.groups[0]), *gaps]
+    return [*_of_groups(subject), *gaps]
 
 
 def state(group: Group) -> str:
