@@ -41,7 +41,13 @@ def command(name: str, found: click.Command) -> str:
     usage = " ".join(found.collect_usage_pieces(context))
     rows = [[f"`{shown(parameter)}`", help_of(parameter)] for parameter in found.params if parameter.name != "help"]
     heading = f"## phalanx {name} {{ #{name} }}"
-    text = [heading, found.help or "", f"```text\nphalanx {name} {usage}\n```", f"```bash\n{EXAMPLES[name]}\n```"]
+    text = [
+        heading,
+        found.help or "",
+        f"```text\nphalanx {name} {usage}\n```",
+        "For example:",
+        f"```bash\n{EXAMPLES[name]}\n```",
+    ]
     return "\n\n".join([*text, *([table(["argument", "meaning"], rows)] if rows else [])])
 
 
