@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from phalanx.report.group import Subject
 from phalanx.report.lines import colours_of, lines
-from phalanx.report.panel import Panel, Piece, Plot, left_out
+from phalanx.report.panel import Panel, Piece, Plot, Text, left_out
 from phalanx.report.series import Band, over_rounds
 from phalanx.report.style import ATTACK, HONEST, MOST_LINES
 
@@ -39,7 +39,11 @@ class Detection(Panel):
             if bands:
                 colours = colours_of(list(bands), everyone)
                 found.append(_plot(f"detection-{rate}", bands, colours, f"{name.capitalize()} without weight"))
-        return [*found, *left_out(len(detecting) - len(groups), "more experiment")]
+        silent = [group.label for group in subject.groups if group not in detecting]
+        unsaid = (
+            [Text(f"Without attackers, or by a rule that does not say whom it counted: {', '.join(silent)}.")] if silent else []
+        )
+        return [*found, *left_out(len(detecting) - len(groups), "more experiment"), *unsaid]
 
 
 def _plot(name: str, bands: dict[str, Band], colours: Sequence[str], title: str) -> Plot:

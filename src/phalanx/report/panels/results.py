@@ -27,7 +27,8 @@ class Results(Panel):
         kept = [name for name in rows[0] if name == "experiment" or any(row[name] not in ("–", "") for row in rows)]
         repeated = any(len(group.runs) > 1 for group in subject.groups)
         caption = "Mean ± sample standard deviation over seeds." if repeated else ""
-        return [Grid(kept, [[row[name] for name in kept] for row in rows], caption)]
+        head = ["seed" if name == "seeds" and not repeated else name for name in kept]
+        return [Grid(head, [[row[name] for name in kept] for row in rows], caption)]
 
 
 def _row(group: Group, clean: Group | None) -> dict[str, str]:

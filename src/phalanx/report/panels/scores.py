@@ -57,7 +57,7 @@ def _plot(board: Leaderboard) -> Plot:
         _draw(board),
         alt=f"{name_of(board.metric)} in percent: {means}.",
         title=name_of(board.metric),
-        caption=f"Percent, {'higher' if board.higher_is_better else 'lower'} is better; the deeper the colour, the higher.",
+        caption=f"Percent, {'higher' if board.higher_is_better else 'lower'} is better; the stronger the colour, the higher.",
         wide=len(board.columns) > 8,
     )
 
