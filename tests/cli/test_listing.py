@@ -20,7 +20,8 @@ def test_all_families_and_members_are_named(capsys):
             assert f"{family}\n" in shown
 
 
-def test_a_family_shows_fields_defaults_papers_and_when_not_to_use_it(capsys):
+def test_a_family_shows_fields_defaults_papers_and_when_not_to_use_it(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # xdist's workers have 80: a reference is broken over two lines there
     list_named("aggregator")
     shown = capsys.readouterr().out
     for text in ("num_byzantine  int >= 0, required", "USENIX Security 2022", "No defence: one client can move it anywhere"):
