@@ -70,7 +70,7 @@ def test_a_sweep_ends_in_leaderboards_and_files_and_again_it_only_says_so(file, 
     again = phalanx_sweep(str(file), "--json", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     found = json.loads(again.stdout)
-    assert (found["cells"], found["finished"], found["failures"]) == (8, 8, [])
+    assert (found["num_cells"], found["num_finished"], found["failures"]) == (8, 8, [])
     (board,) = found["leaderboards"]
     assert [(score["row"], score["column"], list(score["values"])) for score in board["scores"]] == [
         (row, column, ["1", "2"]) for row in ("mean", "krum") for column in ("none", "flip")
@@ -85,7 +85,7 @@ def test_failed_cells_are_named_with_their_reason_and_the_exit_code_is_1(file, t
     assert said in done.stderr
     assert done.stderr.strip().endswith("phalanx: 4 of 8 cells failed; the same command tries them again.")
     found = json.loads(done.stdout)
-    assert (found["finished"], len(found["failures"])) == (4, 4)
+    assert (found["num_finished"], len(found["failures"])) == (4, 4)
 
 
 def test_a_typing_mistake_in_a_variant_is_one_sentence_and_nothing_has_started(file, tmp_path):
@@ -131,7 +131,7 @@ def test_a_dry_run_counts_and_runs_nothing(file, tmp_path, capsys):
     def dry_run(*settings) -> dict:
         sweep_file(file, list(settings), folder, jobs=2, dry_run=True, as_json=True)
         found = json.loads(capsys.readouterr().out)
-        return {name: found[name] for name in ("cells", "finished", "failed_before", "to_go_on", "to_run")}
+        return {name: found[f"num_{name}"] for name in ("cells", "finished", "failed_before", "to_go_on", "to_run")}
 
     assert dry_run() == {"cells": 8, "finished": 0, "failed_before": 0, "to_go_on": 0, "to_run": 8}
     assert not folder.exists()

@@ -41,9 +41,11 @@ def _run(experiment: Experiment, folder: Path, *, as_json: bool) -> None:
 
 
 def document(result: RunResult) -> dict[str, Any]:
-    """What `--json` prints of a run: what result.json holds, beside `folder`, `rounds_kept` and all rows of `metrics`."""
+    """What `--json` prints of a run: all of result.json, `kind`, `folder`, `state`, `rounds_kept`, the rows of `metrics`."""
     return {
+        "kind": "run",
         "folder": None if result.folder is None else str(result.folder),
+        "state": "finished",
         **result.summary,
         "rounds_kept": result.rounds_kept,
         "metrics": result.metrics,
@@ -57,7 +59,7 @@ def summary(result: RunResult) -> Table:
     table.add_row("accuracy", percent(final.get("accuracy")))
     if "attack_success" in final:
         base = percent(final.get("base_rate"))
-        table.add_row("attack success", f"{percent(final['attack_success'])} (without the trigger {base})")
+        table.add_row("attack success", f"{percent(final['attack_success'])} (base rate {base})")
     if final.get("tpr") is not None:
         table.add_row("attackers rejected, last round", percent(final["tpr"]))
         table.add_row("honest rejected, last round", percent(final.get("fpr")))

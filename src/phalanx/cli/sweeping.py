@@ -74,9 +74,10 @@ def write(boards: tuple[Leaderboard, ...], folder: Path) -> list[str]:
 def document(record: SweepRecord, boards: tuple[Leaderboard, ...]) -> dict[str, Any]:
     """What `--json` prints: how far the sweep is, the leaderboards (shares, not percent), and why cells failed."""
     return {
+        "kind": "sweep",
         "folder": str(record.folder),
-        "cells": len(record.sweep.cells),
-        "finished": sum(run.is_finished for run in record.runs.values()),
+        "num_cells": len(record.sweep.cells),
+        "num_finished": sum(run.is_finished for run in record.runs.values()),
         "leaderboards": [to_document(board) for board in boards],
         "failures": [
             {"cell": cell.name, "folder": str(record.folder_of(cell)), "reason": reason}
@@ -107,8 +108,9 @@ def _say_what_is_left(record: SweepRecord, *, as_json: bool) -> None:
             has_begun = (record.folder_of(cell) / "config.toml").exists()
             counts["to go on" if has_begun else "to run"] += 1
     if as_json:
-        found = {name.replace(" ", "_"): cells for name, cells in counts.items()}
-        print(json.dumps({"folder": str(record.folder), "cells": len(record.sweep.cells), **found}))  # noqa: T201
+        found = {f"num_{name.replace(' ', '_')}": cells for name, cells in counts.items()}
+        document = {"kind": "sweep", "folder": str(record.folder), "num_cells": len(record.sweep.cells), **found}
+        print(json.dumps(document))  # noqa: T201
         return
     parts = ", ".join(f"{cells} {name}" for name, cells in counts.items())
     text = f"{len(record.sweep.cells)} cells in {record.folder}: {parts}. The fields of every cell are valid; nothing was run."

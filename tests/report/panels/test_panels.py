@@ -39,7 +39,7 @@ def test_results_are_a_row_per_experiment_with_harm_and_state(build, rules):
     mean = replace(build.attacked, aggregator=rules["mean"])
     subject = build.subject(*build.seeds(0.8, 0.9), build.run("mean", mean, build.usual_events(2, success=0.9), finished=False))
     (grid,) = Results().show(subject)
-    assert grid.head == ["experiment", "accuracy", "attack success", "same samples, unmarked", "harm", "seeds", "state"]
+    assert grid.head == ["experiment", "accuracy", "attack success", "base rate", "harm", "seeds", "state"]
     assert plain(grid.rows[0]) == ["flame", "85.0 ± 7.1 %", "20.0 ± 0.0 %", "10.0 ± 0.0 %", "not measured", "1, 2", "finished"]
     assert plain(grid.rows[1]) == ["mean", "90.0 %", "90.0 %", "10.0 %", "yes", "1", "not finished: 2 of 3 rounds"]
 

@@ -36,7 +36,7 @@ def _row(group: Group, clean: Group | None) -> dict[str, str]:
         "experiment": group.label,
         "accuracy": mean_percent(group.finals("accuracy")),
         "attack success": mean_percent(group.finals("attack_success")),
-        "same samples, unmarked": mean_percent(group.finals("base_rate")),
+        "base rate": mean_percent(group.finals("base_rate")),
         "harm": HARM[is_harmed(group, clean)] if group.is_attacked else "",
         "seeds": ", ".join(map(str, group.seeds)),
         "state": state(group),
