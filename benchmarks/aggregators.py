@@ -6,16 +6,13 @@ One thread, both sides in one run, taken in turns, minimum of the repeats. Rules
 that screening has found finite; a direct call checks that itself and reads the matrix twice more. ByzFL checks nothing.
 
 ByzFL comes with `pip install --no-deps byzfl`: its package imports torchvision, whose CPU wheel clashes with torch's, but its
-aggregators do not need it. So `_byzfl` puts an empty package in place of `byzfl/__init__.py` and imports the aggregators alone.
+aggregators do not need it. So `import_byzfl` puts an empty package in place of `byzfl/__init__.py` and imports the aggregators alone.
 Without ByzFL the rest is measured and that is said.
 """
 
 import argparse
-import importlib
-import importlib.util
 import subprocess
 import sys
-import types
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -36,8 +33,10 @@ from phalanx.aggregators import (
     TrimmedMean,
 )
 from phalanx.core import linalg
+from phalanx.core.errors import ConfigError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import RoundContext, Updates
+from phalanx.testing.conformance.libraries import import_byzfl
 from ratios import Row, interleaved, one_core, show
 
 _D = 1_000_000
@@ -149,15 +148,11 @@ def _peak() -> float:
 
 
 def _byzfl() -> ModuleType | None:
-    if "byzfl" not in sys.modules:
-        found = importlib.util.find_spec("byzfl")
-        if found is None or found.origin is None:
-            print("ByzFL is not installed (pip install --no-deps byzfl): no comparison with it.")
-            return None
-        package = types.ModuleType("byzfl")
-        package.__path__ = [str(Path(found.origin).parent)]
-        sys.modules["byzfl"] = package
-    return importlib.import_module("byzfl.aggregators")
+    try:
+        return import_byzfl()
+    except ConfigError as error:
+        print(f"{error}: no comparison with it.")
+        return None
 
 
 if __name__ == "__main__":

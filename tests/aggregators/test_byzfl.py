@@ -1,9 +1,5 @@
 """Agreement with ByzFL on float64 rows, where its conventions are ours (its Krum counts one neighbour more)."""
 
-import importlib.util
-import sys
-import types
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -25,19 +21,18 @@ from phalanx.aggregators import (
     NearestNeighborMixing,
     TrimmedMean,
 )
+from phalanx.core.errors import ConfigError
 from phalanx.core.types import RoundContext, Updates
+from phalanx.testing.conformance.libraries import import_byzfl
 
 
 @pytest.fixture(scope="module")
 def byzfl() -> ModuleType:
-    """ByzFL's aggregators alone: its package imports torchvision, which they do not need."""
-    found = importlib.util.find_spec("byzfl")
-    if found is None or found.origin is None:
-        pytest.skip("ByzFL is not installed: pip install --no-deps byzfl")
-    package = types.ModuleType("byzfl")
-    package.__path__ = [str(Path(found.origin).parent)]
-    sys.modules["byzfl"] = package
-    return pytest.importorskip("byzfl.aggregators")
+    """ByzFL's aggregators alone."""
+    try:
+        return import_byzfl()
+    except ConfigError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=[(9, 2, 30), (20, 4, 7), (15, 0, 11)], ids=str)

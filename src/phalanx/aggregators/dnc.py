@@ -5,7 +5,6 @@ from dataclasses import KW_ONLY
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
-from torch import Tensor
 
 from phalanx.aggregators.caf import top_direction
 from phalanx.aggregators.preconditions import REMEDY
@@ -56,15 +55,10 @@ class DnC(Aggregator, kind="dnc"):
             if d > self.max_coordinates:
                 chosen = torch.randperm(d, generator=generator)[: self.max_coordinates].sort().values
                 sample = sample[:, chosen.to(sample.device)]
-            gram = linalg.gram(sample, centre=sample[_middle(sample)])
+            gram = linalg.gram(sample, centre=sample[linalg.middle_row(sample)])
             _, projections = top_direction(gram, uniform)
             kept &= smallest(projections, n - self._dropped, updates)
         if not kept.any():
             return Aggregate(None, influence=kept.double()), state
         influence = kept.double() / kept.sum()
         return Aggregate(updates.weighted_sum(influence), influence=influence), state
-
-
-def _middle(rows: Tensor) -> int:
-    """The row of median norm: seen from it, honest rows keep their digits beside huge ones."""
-    return int(linalg.norms(rows).kthvalue((len(rows) + 1) // 2).indices)

@@ -57,7 +57,7 @@ def geometry(matrix: Tensor) -> Geometry:
     float64 is worked in float64); equal rows are at distance 0 exactly. Time O(n² d).
     """
     n = len(matrix)
-    first = int(norms(matrix).kthvalue((n + 1) // 2).indices)
+    first = middle_row(matrix)
     seen_from_first = gram(matrix, centre=matrix[first])
     distances, minuend = _distances(seen_from_first)
     for _ in range(n):  # each turn settles all pairs of one row for good; rarely is there a second
@@ -74,6 +74,11 @@ def geometry(matrix: Tensor) -> Geometry:
         distances[pairs] = torch.where(better, again, distances[pairs])
         minuend[pairs] = torch.where(better, minuend_again, minuend[pairs])
     return Geometry(distances, seen_from_first, first)
+
+
+def middle_row(matrix: Tensor) -> int:
+    """The row of median norm: seen from it, honest rows keep their digits beside huge ones."""
+    return int(norms(matrix).kthvalue((len(matrix) + 1) // 2).indices)
 
 
 def gram(matrix: Tensor, *, centre: Tensor, members: Tensor | None = None) -> Tensor:

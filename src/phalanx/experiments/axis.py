@@ -58,7 +58,7 @@ def crossed_axes(table: Mapping[str, Any]) -> list[Axis]:
     """`[sweep.cross]`: every list in it is an axis of values of one setting. Raises: ConfigError."""
     axes = []
     for path, values in leaves(table):
-        if not is_list(values) or not values:
+        if not is_list(values):
             raise ConfigError(f"sweep.cross.{path} must be a list of values; got {values!r}.")
         variants = {_value_name(value): {path: value} for value in values}
         if len(variants) < len(values):
