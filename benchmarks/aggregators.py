@@ -6,8 +6,8 @@ One thread, both sides in one run, taken in turns, minimum of the repeats. Rules
 that screening has found finite; a direct call checks that itself and reads the matrix twice more. ByzFL checks nothing.
 
 ByzFL comes with `pip install --no-deps byzfl`: its package imports torchvision, whose CPU wheel clashes with torch's, but its
-aggregators do not need it. So `import_byzfl` puts an empty package in place of `byzfl/__init__.py` and imports the aggregators alone.
-Without ByzFL the rest is measured and that is said.
+aggregators do not need it. So `import_byzfl` puts an empty package in place of `byzfl/__init__.py` and imports the aggregators
+alone. Without ByzFL the rest is measured and that is said.
 """
 
 import argparse
