@@ -7,6 +7,9 @@ training.lr = [0.1, 0.3]
 [sweep.attack]                           # a named axis: each variant is laid over the base config, as --set does
 none = {}
 min_max = { adversary.update.kind = "min_max" }
+
+A variant may name values that others use: `few = { let.f = 2 }` beside `aggregator.num_byzantine = "$f"`, in the base config or
+in any variant.
 """
 
 import itertools
@@ -22,6 +25,7 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.explain import nearest
 from phalanx.core.toml import outermost_first, read_toml
 from phalanx.experiments.axis import Axis, Settings, crossed_axes, is_list, leaves, named_axis, nested, override_sweep
+from phalanx.experiments.let import with_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +140,7 @@ class Sweep:
             for axis in self.axes:
                 settings |= axis.variants[place[axis.name]]
             try:
-                experiment = Experiment.from_table(Experiment.overridden(self.base, settings))
+                experiment = Experiment.from_table(with_values(Experiment.overridden(self.base, settings)))
             except ConfigError as error:
                 where = ", ".join(f"{axis} {variant}" for axis, variant in place.items())
                 raise ConfigError(f"{self.source}: cell ({where}): {error}") from None
