@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import phalanx.config  # noqa: F401 - imports every family
-from phalanx.cli.describing import describe
+from phalanx.cli.describing import describe, short_reference
 from phalanx.core.component import Component, families, members
 
 README = Path(__file__).parents[2] / "README.md"
@@ -39,13 +39,9 @@ def summary(member: type[Component]) -> str:
 def paper(member: type[Component]) -> str:
     """First author and year, with a link where there is an arXiv number; a dash for a method without a paper of its own."""
     reference = describe(member).reference
-    year = re.search(r"\b(?:19|20)\d\d\b", re.sub(r"arXiv \S+", "", reference))
-    if not year or reference.startswith("none"):
-        return "–"
-    author = re.split(r",| et al\.| and ", reference)[0]
+    text = short_reference(reference)
     arxiv = re.search(r"arXiv (\d{4}\.\d{4,5})", reference)
-    text = f"{author} {year[0]}"
-    return f"[{text}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else text
+    return f"[{text}](https://arxiv.org/abs/{arxiv[1]})" if text and arxiv else text or "–"
 
 
 def replaced(text: str) -> str:

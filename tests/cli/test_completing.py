@@ -40,6 +40,7 @@ def test_the_kinds_of_somebody_elses_module_are_offered_without_importing_it(tmp
 
 def test_names_are_families_sections_and_kinds():
     assert {"aggregator", "krum", "training", "run"} <= set(complete_name(""))
+    assert complete_name("attac") == ["attack"]
     assert complete_name("multi_k") == ["multi_krum"]
     assert set(sections()) == {field.name for field in dataclasses.fields(Experiment)} <= set(complete_name(""))
     assert "cifar10" in complete_dataset("cif")

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from phalanx.attacks import data as data_attacks
+from phalanx.cli.completing import GROUPS
+from phalanx.cli.describing import describe, short_reference
 from phalanx.cli.listing import known_families, list_all, list_named
 from phalanx.cli.terminal import PIPE_WIDTH
 from phalanx.core.component import members
@@ -48,6 +50,25 @@ def test_in_a_pipe_no_line_is_blanks_up_to_the_width(capsys, monkeypatch):
     list_named("dataset")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) == max(len(line.rstrip()) for line in lines) < PIPE_WIDTH
+
+
+def test_attacks_are_listed_together_with_a_line_and_the_paper_each(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    list_named("attack")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.endswith("_attack")] == ["data_attack", "client_attack", "update_attack"]
+    for family in GROUPS["attack"]:
+        for kind, member in members(known_families()[family]).items():
+            (line,) = (line for line in lines if line.startswith(f"  {kind} "))
+            assert line.rstrip().endswith(short_reference(describe(member).reference) or "–")
+    list_named("attack", as_json=True)
+    assert set(json.loads(capsys.readouterr().out)) == set(GROUPS["attack"])
+
+
+@pytest.mark.parametrize("family", ["aggregator", "pre_aggregator", *GROUPS["attack"]])
+def test_every_rule_and_attack_says_where_it_comes_from(family):
+    own = {kind: one for kind, one in members(known_families()[family]).items() if one.__module__.startswith("phalanx.")}
+    assert [kind for kind, member in own.items() if not describe(member).reference] == []
 
 
 def test_a_kind_of_two_families_shows_both(capsys):

@@ -18,6 +18,7 @@ class Pipeline(Aggregator):
     rule's influence carried back through what the stages mixed and scaled. State is the rule's.
 
     Raises: ConfigError unless the stages are pre-aggregators and then exactly one aggregator; PreconditionError of any stage.
+    Reference: none of its own.
     >>> import torch
     >>> from phalanx.aggregators import ClipNorm, NearestNeighborMixing, TrimmedMean
     >>> Pipeline((ClipNorm(1.0), NearestNeighborMixing(1), TrimmedMean(1)))(torch.tensor([[0.], [1.], [2.], [99.]]))

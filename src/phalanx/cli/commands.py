@@ -91,7 +91,7 @@ def list_components(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="A family (aggregator, update_attack, dataset …) or a kind (flame, min_max …).",
+            help="A family (aggregator, dataset …; attack: all three of them) or a kind (flame, min_max …).",
             autocompletion=complete_name,
         ),
     ] = None,

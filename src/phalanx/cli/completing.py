@@ -8,6 +8,9 @@ from importlib.metadata import EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+GROUPS = {"attack": ("data_attack", "client_attack", "update_attack")}
+"""Families that `phalanx list` shows together, under a name that is none itself."""
+
 _PHALANX = Path(__file__).parents[1]
 _CLASS = re.compile(r"^class (\w+)\(([^)]*)\):", re.MULTILINE)
 _SECTION = re.compile(r"^    (\w+): \S.* = ", re.MULTILINE)
@@ -15,8 +18,8 @@ _KEYWORD = re.compile(r'(family|kind)="(\w+)"')
 
 
 def complete_name(incomplete: str) -> list[str]:
-    """Families, sections of a config, and all kinds."""
-    names = {name for family, kinds in kinds_by_family().items() for name in (family, *kinds)}
+    """Families, groups of them, sections of a config, and all kinds."""
+    names = set(GROUPS) | {name for family, kinds in kinds_by_family().items() for name in (family, *kinds)}
     names |= set(_SECTION.findall((_PHALANX / "config" / "experiment.py").read_text(encoding="utf-8")))
     return sorted(name for name in names if name.startswith(incomplete))
 

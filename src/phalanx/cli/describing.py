@@ -66,6 +66,21 @@ def describe(member: type[Component]) -> Description:
     )
 
 
+def short_reference(reference: str) -> str:
+    """First author and year; empty where a method has no paper of its own.
+
+    >>> short_reference("Blanchard et al., Machine Learning with Adversaries, NeurIPS 2017 (arXiv 1703.02757).")
+    'Blanchard 2017'
+    >>> short_reference("none of its own; Gu et al., BadNets, 2017.")
+    ''
+    """
+    year = re.search(r"\b(?:19|20)\d\d\b", re.sub(r"arXiv \S+", "", reference))
+    if not year or reference.startswith("none"):
+        return ""
+    author = re.split(r",| et al\.| and ", reference)[0]
+    return f"{author} {year[0]}"
+
+
 def toml(value: Any) -> str:
     """A value as TOML writes it.
 

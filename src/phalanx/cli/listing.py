@@ -11,7 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from phalanx.cli.describing import Description, FieldDescription, describe, toml
+from phalanx.cli.completing import GROUPS
+from phalanx.cli.describing import Description, FieldDescription, describe, short_reference, toml
 from phalanx.cli.terminal import console
 from phalanx.config import Experiment  # which imports every family
 from phalanx.core.component import Component, families, members
@@ -25,21 +26,12 @@ def known_families() -> dict[str, type[Component]]:
 
 
 def list_all(*, as_json: bool = False) -> None:
-    """One line a component, grouped by family."""
+    """One line a component, with its paper, grouped by family."""
     described = {name: found for name, family in known_families().items() if (found := _descriptions(family))}
     if as_json:
         _print_json(described)
         return
-    shown = console()
-    for name, found in described.items():
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, style="bold")
-        table.add_column()
-        for one in found:
-            table.add_row(f"  {one.kind}", Text(one.summary))
-        shown.print(Text(name, style="cyan"))
-        shown.print(table)
-    shown.print("\nFields, defaults, papers, and when to use what: phalanx list NAME", markup=False, highlight=False)
+    _print_lines(described)
 
 
 def sections() -> dict[str, type[Component]]:
@@ -49,22 +41,28 @@ def sections() -> dict[str, type[Component]]:
 
 
 def list_named(name: str, *, as_json: bool = False) -> None:
-    """A family with all its members, a section of the config, or every component of this kind.
+    """A family with all its members, a section of the config, or every component of this kind; a line a member of a group of
+    families.
 
     Raises: ConfigError if there is none, with the nearest name.
     """
     known = known_families()
     family = known.get(name) or sections().get(name)
-    if family is not None:
+    if name in GROUPS:
+        found = {key: _descriptions(known[key]) for key in GROUPS[name]}
+    elif family is not None:
         found = {name: _descriptions(family)}
     else:
         found = {key: tuple(one for one in _descriptions(family) if one.kind == name) for key, family in known.items()}
         found = {key: those for key, those in found.items() if those}
     if not found:
         kinds = {kind for family in known.values() for kind in members(family)}
-        raise ConfigError(_unknown(name, [*known, *sections(), *sorted(kinds)]))
+        raise ConfigError(_unknown(name, [*known, *GROUPS, *sections(), *sorted(kinds)]))
     if as_json:
         _print_json(found)
+        return
+    if name in GROUPS:
+        _print_lines(found)
         return
     shown = console()
     for key, those in found.items():
@@ -80,6 +78,20 @@ def _unknown(name: str, names: list[str]) -> str:
 
 def _descriptions(family: type[Component]) -> tuple[Description, ...]:
     return tuple(map(describe, members(family).values() if family.family and family is families()[family.family] else [family]))
+
+
+def _print_lines(found: Mapping[str, Iterable[Description]]) -> None:
+    shown = console()
+    for name, those in found.items():
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column()
+        table.add_column(no_wrap=True, style="dim")
+        for one in those:
+            table.add_row(f"  {one.kind}", Text(one.summary), short_reference(one.reference) or "–")
+        shown.print(Text(name, style="cyan"))
+        shown.print(table)
+    shown.print("\nFields, defaults, papers, and when to use what: phalanx list NAME", markup=False, highlight=False)
 
 
 def _print_json(found: Mapping[str, Iterable[Description]]) -> None:

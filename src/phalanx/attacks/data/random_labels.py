@@ -13,6 +13,8 @@ class RandomLabels(DataAttack):
     Untargeted: it shows in the accuracy, and attack success is not defined. One label in C stays right by chance. Its
     gradient is little more than noise around "all classes alike"; LabelFlipAll harms more.
 
+    Reference: none of its own.
+
     >>> batch = torch.zeros(1000, 1), torch.zeros(1000, dtype=torch.int64)
     >>> attack = RandomLabels()
     >>> attack.poison(*batch, Draw(2, torch.Generator()))[1].unique()
