@@ -104,6 +104,13 @@ AGGREGATORS: tuple[AggregatorExample, ...] = (
     AggregatorExample(MDA(num_byzantine=2)),
     AggregatorExample(SMEA(num_byzantine=2)),
     AggregatorExample(MoNNA(num_byzantine=2, trusted_client=0), {"permutation": "the trusted client is one of the rows"}),
+    AggregatorExample(
+        MoNNA(num_byzantine=2),
+        {
+            "translation": "the server's own update stays where it is",
+            "scale": "the server's own update keeps its length",
+        },
+    ),
     AggregatorExample(CAF(num_byzantine=2)),
     AggregatorExample(DnC(num_byzantine=2)),
     AggregatorExample(DnC(num_byzantine=2, num_iterations=3, max_coordinates=2)),

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
-from phalanx.core.types import Aggregate, RoundContext, Updates
+from phalanx.core.types import Aggregate, Updates
+from phalanx.testing.scenes import context_for
 
 Law = Callable[[Aggregator, Tensor], None]
 
@@ -34,30 +35,30 @@ def permutation(rule: Aggregator, matrix: Tensor) -> None:
 def translation(rule: Aggregator, matrix: Tensor) -> None:
     """rule(x + c) = rule(x) + c."""
     shift = torch.linspace(-2, 2, matrix.shape[1]).round().to(matrix) * matrix.abs().amax()
-    _agree(rule(matrix + shift), rule(matrix) + shift, matrix + shift)
+    _agree(_call(rule, matrix + shift), _call(rule, matrix) + shift, matrix + shift)
 
 
 def scale(rule: Aggregator, matrix: Tensor) -> None:
     """rule(s x) = s rule(x), also where float32's squares overflow or vanish (s about 1e±20, a power of two: exact)."""
     for exponent in (-66, -1, 4, 60):
         factor = 2.0**exponent
-        _agree(rule(matrix * factor), rule(matrix) * factor, matrix * factor)
+        _agree(_call(rule, matrix * factor), _call(rule, matrix) * factor, matrix * factor)
 
 
 def mean_without_byzantine(rule: Aggregator, matrix: Tensor) -> None:
     """With num_byzantine = 0 the rule is the mean; a rule without that field is the mean anyway."""
-    _agree(_with_byzantine(rule, 0)(matrix), matrix.mean(dim=0), matrix)
+    _agree(_call(_with_byzantine(rule, 0), matrix), matrix.mean(dim=0), matrix)
 
 
 def identical_rows(rule: Aggregator, matrix: Tensor) -> None:
     """Identical rows give that row."""
     same = matrix[:1].repeat(len(matrix), 1)
-    _agree(rule(same), matrix[0], matrix)
+    _agree(_call(rule, same), matrix[0], matrix)
 
 
 def coordinate_range(rule: Aggregator, matrix: Tensor) -> None:
     """Every coordinate of the result lies between the rows' smallest and largest."""
-    result = rule(matrix)
+    result = _call(rule, matrix)
     clamped = torch.minimum(torch.maximum(result, matrix.amin(dim=0)), matrix.amax(dim=0))
     _agree(result, clamped, matrix)
 
@@ -80,9 +81,9 @@ def coordinates_alone(rule: Aggregator, matrix: Tensor) -> None:
     """A rule that does not attribute works on each coordinate alone: the same bits for any block of columns."""
     if _combine(rule, matrix).influence is not None:
         return
-    whole = rule(matrix)
+    whole = _call(rule, matrix)
     for width in (1, 2, 3):
-        blocks = [rule(block.contiguous()) for block in torch.split(matrix, width, dim=1)]
+        blocks = [_call(rule, block.contiguous()) for block in torch.split(matrix, width, dim=1)]
         assert torch.equal(torch.cat(blocks), whole), (
             f"blocks of {width} columns give other bits than the whole; torch's sums along the first axis depend on the shape, "
             "those of linalg.reduce_sorted_columns do not"
@@ -91,7 +92,7 @@ def coordinates_alone(rule: Aggregator, matrix: Tensor) -> None:
 
 def zeros(rule: Aggregator, matrix: Tensor) -> None:
     """Rows of zeros give zero."""
-    _agree(rule(torch.zeros_like(matrix)), torch.zeros_like(matrix[0]), matrix)
+    _agree(_call(rule, torch.zeros_like(matrix)), torch.zeros_like(matrix[0]), matrix)
 
 
 def any_number_of_rows(rule: Aggregator, matrix: Tensor) -> None:
@@ -108,17 +109,17 @@ def huge_rows_leave_it_finite(rule: Aggregator, matrix: Tensor) -> None:
     """A row of 1e30 among the others is worked with, not stumbled over."""
     rows = matrix.clone()
     rows[0] = 1e30
-    assert rule(rows).isfinite().all(), "a finite row of 1e30 makes the result non-finite"
+    assert _call(rule, rows).isfinite().all(), "a finite row of 1e30 makes the result non-finite"
 
 
 def non_finite_rows_are_dropped(rule: Aggregator, matrix: Tensor) -> None:
     """Rows with a NaN or an infinity change no bit of what the others give."""
-    expected = rule(matrix)
+    expected = _call(rule, matrix)
     for value in (torch.nan, torch.inf, -torch.inf):
         for columns in (slice(None), slice(-1, None)):
             bad = matrix[:1].clone()
             bad[:, columns] = value
-            result = rule(torch.cat([matrix[:2], bad, matrix[2:], bad]))
+            result = _call(rule, torch.cat([matrix[:2], bad, matrix[2:], bad]))
             assert torch.equal(result, expected), f"two rows with {value} changed the result to {result.tolist()}"
 
 
@@ -133,7 +134,8 @@ def inputs_stay(rule: Aggregator, matrix: Tensor) -> None:
     for rows in (matrix, matrix.double()):
         updates = dataclasses.replace(Updates.of(rows.clone()), buffers=matrix.clone())
         kept = dataclasses.replace(updates, **{name: value.clone() for name, value in vars(updates).items()})
-        rule.aggregate(updates, {}, RoundContext.for_matrix(rows))
+        context = context_for(rule, rows)
+        rule.aggregate(updates, rule.init(context.layout), context)
         for name in ("matrix", "buffers", "ids", "weights"):
             assert torch.equal(getattr(updates, name), getattr(kept, name)), f"the rule modified updates.{name}"
 
@@ -143,7 +145,7 @@ def dtype_and_device_stay(rule: Aggregator, matrix: Tensor) -> None:
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     for device in devices:
         for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-            result = rule(matrix.to(device, dtype))
+            result = _call(rule, matrix.to(device, dtype))
             seen = (result.dtype, result.device.type, tuple(result.shape))
             assert seen == (dtype, device, (matrix.shape[1],)), f"{dtype} rows on {device} give {seen}"
 
@@ -151,14 +153,14 @@ def dtype_and_device_stay(rule: Aggregator, matrix: Tensor) -> None:
 def float64_is_worked_in_float64(rule: Aggregator, matrix: Tensor) -> None:
     """Rows of float64 give a result with more digits than float32 has."""
     generator = torch.Generator().manual_seed(len(matrix))
-    result = rule(torch.randn(len(matrix), 5, dtype=torch.float64, generator=generator).to(matrix.device))
+    result = _call(rule, torch.randn(len(matrix), 5, dtype=torch.float64, generator=generator).to(matrix.device))
     assert not torch.equal(result, result.float().double()), f"the result was rounded to float32: {result.tolist()}"
 
 
 def deterministic(rule: Aggregator, matrix: Tensor) -> None:
     """The same rows and the same round give the same bits, and no global generator is used."""
     before = torch.get_rng_state()
-    assert torch.equal(rule(matrix), rule(matrix)), "two calls give different bits"
+    assert torch.equal(_call(rule, matrix), _call(rule, matrix)), "two calls give different bits"
     assert torch.equal(torch.get_rng_state(), before), "the rule uses torch's global generator"
 
 
@@ -205,7 +207,7 @@ def kappa_bound(rule: Aggregator, matrix: Tensor, kappa: float) -> None:
     for attack in attacks:
         rows = matrix.clone()
         rows[:f] = attack.to(matrix)
-        distance = (rule(rows).double() - centre).square().sum()
+        distance = (_call(rule, rows).double() - centre).square().sum()
         slack = (TOLERANCE * honest.abs().max()) ** 2 * matrix.shape[1]
         assert distance <= kappa * spread + slack, (
             f"f = {f} rows of {attack.tolist()} move the result {distance:.4g} (squared) from the honest mean; "
@@ -213,15 +215,20 @@ def kappa_bound(rule: Aggregator, matrix: Tensor, kappa: float) -> None:
         )
 
 
+def _call(rule: Aggregator, matrix: Tensor) -> Tensor:
+    """The rule outside of any federation, with the model and the root data that it needs."""
+    return rule(matrix, context=context_for(rule, matrix))
+
+
 def _attempt(rule: Aggregator, matrix: Tensor) -> Tensor | PreconditionError:
     try:
-        return rule(matrix)
+        return _call(rule, matrix)
     except PreconditionError as error:
         return error
 
 
 def _combine(rule: Aggregator, matrix: Tensor) -> Aggregate:
-    context = RoundContext.for_matrix(matrix)
+    context = context_for(rule, matrix)
     return rule.aggregate(Updates.of(matrix), rule.init(context.layout), context)[0]
 
 
