@@ -43,7 +43,8 @@ class _Model(nn.Module):
         self.shift = nn.Parameter(torch.zeros(odd)) if odd else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a layer without features
-            self.linear = nn.utils.skip_init(nn.Linear, features, classes)  # whoever uses the model loads parameters
+            # On no device it draws nothing from torch's global generator; whoever uses the model loads parameters.
+            self.linear = nn.Linear(features, classes, device="meta").to_empty(device="cpu")
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.linear(images if self.shift is None else images + self.shift)
