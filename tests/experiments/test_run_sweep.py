@@ -17,6 +17,7 @@ from phalanx.core.component import members
 from phalanx.core.errors import CheckpointError, ConfigError, Stopped
 from phalanx.core.events import Event
 from phalanx.core.families import Aggregator
+from phalanx.data import Synthetic
 from phalanx.experiments import Cell, Sweep, SweepRecord, run, run_sweep
 from phalanx.experiments.lock import locked
 from phalanx.experiments.sweep_record import CELLS, FAILURES, FILE
@@ -282,3 +283,18 @@ def test_in_a_thread_a_sweep_runs_without_signals(sweep_file, tmp_path):
 
 def test_phalanx_sweep_is_the_same_function():
     assert phalanx.sweep is run_sweep
+
+
+def test_a_process_loads_a_data_set_once_for_all_its_cells(sweep_file, tmp_path, monkeypatch):
+    load, told = Synthetic.load, tmp_path / "loads"
+
+    def counted(self):
+        with told.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return load(self)
+
+    monkeypatch.setattr(Synthetic, "load", counted)  # the forks inherit it
+    record = run_sweep(sweep_file, out=tmp_path / "out", jobs=1)
+    assert len(record.runs) == 8
+    # One look ahead in a process of its own, then one load for eight cells.
+    assert len(told.read_text().split()) == 2

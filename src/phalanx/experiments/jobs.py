@@ -20,8 +20,10 @@ import torch
 
 from phalanx.core.errors import PhalanxError, Stopped, WorkerError
 from phalanx.core.events import Event
+from phalanx.core.families import Dataset
 from phalanx.core.processes import cause_of_death, cores, die_with_parent, pin
-from phalanx.experiments.run import run
+from phalanx.core.types import DataSplit
+from phalanx.experiments.run import run_on
 from phalanx.experiments.signals import StopRequest
 from phalanx.experiments.sweep import Cell
 from phalanx.simulation.devices import may_use_gpus
@@ -141,13 +143,29 @@ class Jobs:
         torch.set_num_threads(1)
         available = cores()
         pin(available[place % len(available)] if available else None)
+        loaded = _Loaded()
         try:
             while True:
                 cell, folder = self._cells[connection.recv()]
                 teller = _Teller(connection, self._request)
-                connection.send(_outcome(cell, folder, place, teller))
+                connection.send(_outcome(cell, folder, place, loaded, teller))
         except (EOFError, OSError):
             return
+
+
+class _Loaded:
+    """The samples of the last cell: most sweeps have one data set, and unpacking it takes longer than a small cell's rounds."""
+
+    def __init__(self) -> None:
+        self._dataset: Dataset | None = None
+        self._split: DataSplit | None = None
+
+    def of(self, dataset: Dataset) -> DataSplit:
+        """All samples of a data set. Raises: DataError."""
+        if self._split is None or self._dataset != dataset:
+            self._split = None  # before the next one comes: two may be more than fits
+            self._dataset, self._split = dataset, dataset.load()
+        return self._split
 
 
 @dataclass
@@ -173,14 +191,15 @@ class _Teller:
             signal.raise_signal(signal.SIGTERM)
 
 
-def _outcome(cell: Cell, folder: Path, place: int, teller: _Teller) -> Event:
+def _outcome(cell: Cell, folder: Path, place: int, loaded: _Loaded, teller: _Teller) -> Event:
     settings = cell.experiment.run
     # One worker would make "auto" a GPU, where several make it the CPU.
     devices = settings.devices if may_use_gpus(settings) else ("cpu",)
     device = devices[place % len(devices)]
     experiment = replace(cell.experiment, run=replace(settings, workers=1, devices=(device,)))
     try:
-        return Event("finished", settings.rounds, run(experiment, out=folder, sinks=[teller]).summary["final"])
+        result = run_on(loaded.of(experiment.data), experiment, out=folder, sinks=[teller])
+        return Event("finished", settings.rounds, result.summary["final"])
     except Stopped:
         return Event("stopped", 0, {})
     except PhalanxError as error:

@@ -63,9 +63,21 @@ def run(
         used; Stopped after Ctrl-C or SIGTERM, with everything up to the last finished round saved.
     """
     experiment = _record_custom(experiment, model, data)
+    return run_on(experiment.data.load() if data is None else data, experiment, out=out, model=model, sinks=sinks)
+
+
+def run_on(
+    split: DataSplit,
+    experiment: Experiment,
+    *,
+    out: str | Path | None,
+    model: nn.Module | None = None,
+    sinks: Sequence[Sink] = (),
+) -> RunResult:
+    """`run` on samples that were loaded already: those of `experiment.data`, which a sweep's process reads once."""
     path = Path(out) if out is not None else None
     check_trackers(experiment, path)
-    federation, module = _prepare(experiment, model, data)
+    federation, module = _prepare(experiment, model, split)
     simulation = Simulation(experiment, federation, module)  # refuses what cannot work, before anything is written
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(path, experiment)) if path else None
@@ -134,9 +146,8 @@ def _record_custom(experiment: Experiment, model: nn.Module | None, data: DataSp
     return replace(experiment, **given)  # type: ignore[arg-type]
 
 
-def _prepare(experiment: Experiment, model: nn.Module | None, data: DataSplit | None) -> tuple[Federation, nn.Module]:
+def _prepare(experiment: Experiment, model: nn.Module | None, split: DataSplit) -> tuple[Federation, nn.Module]:
     seed = experiment.run.seed
-    split = experiment.data.load() if data is None else data
     federation = Federation.build(split, experiment.partition, experiment.root, seed)
     if model is not None:
         return federation, deepcopy(model)
