@@ -1,5 +1,6 @@
 """GeometricMedian: the point with the smallest sum of distances to all updates."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,19 @@ def test_attackers_of_any_size_pull_alike() -> None:
     torch.testing.assert_close(results[1], results[0], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(results[2], results[1], rtol=1e-3, atol=1e-3)
     assert results[0].norm() < 10
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-7, 1e-5])
+def test_attackers_in_the_midst_do_not_hold_the_median_in_float32s_rounding(apart: float) -> None:
+    """They are the medoid, where the steps begin; next to it inner products have lost all digits."""
+    generator = torch.Generator().manual_seed(0)
+    honest = 0.05 + 0.1 * torch.randn(17, 50, generator=generator)
+    mean, spread = honest.mean(dim=0), honest.std(dim=0, correction=0)
+    for gamma in torch.linspace(0.3, 1.5, 40).tolist():
+        malicious = mean - gamma * spread + apart * torch.randn(3, 50, generator=generator)
+        rows = torch.cat([malicious, honest])
+        result, exact = (GeometricMedian(num_byzantine=3)(rows.to(dtype)).double() for dtype in (torch.float32, torch.float64))
+        torch.testing.assert_close(result, exact, rtol=0, atol=1e-5)
 
 
 def test_most_rows_equal_decide_and_share_the_influence() -> None:

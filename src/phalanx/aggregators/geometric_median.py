@@ -1,5 +1,6 @@
 """GeometricMedian: the point with the smallest sum of distances to all updates."""
 
+import torch
 from pydantic import NonNegativeInt
 from torch import Tensor
 
@@ -48,15 +49,28 @@ def _weiszfeld(updates: Updates) -> tuple[Tensor, int]:
     typical = float(lengths[medoid].median())  # of all pairs it would be an attacker's distance once f > 0.3 n
     if typical == 0:  # at least half of all rows are equal to the medoid: it is a geometric median
         return weights, 0
-    gram = updates.gram
     steps = 0
     while steps < STEPS:
         steps += 1
-        pulled = gram @ weights
-        distance = (gram.diagonal() - 2 * pulled + weights @ pulled).clamp(min=0).sqrt()
-        following = 1 / distance.clamp(min=SMOOTHING * typical)
+        distances = _distances_to(weights, updates)
+        following = 1 / distances.clamp(min=SMOOTHING * typical)
         following /= following.sum()
-        change, weights = following - weights, following
-        if float(change @ gram @ change) <= (SMALL_STEP * typical) ** 2:
+        # No less than the step's length; the length itself, a small difference, could be lost in rounding errors.
+        step, weights = (following - weights).abs() @ distances, following
+        if float(step) <= SMALL_STEP * typical:
             break
     return weights, steps
+
+
+def _distances_to(weights: Tensor, updates: Updates) -> Tensor:
+    """|x_i − y| of each row from y = Σ w_j x_j, `[n]`, for weights `[n]` that add up to 1.
+
+    From inner products or from distances, whichever is the smaller difference of large numbers: the former lose the rows next
+    to y (attackers who are the medoid would hold the median in rounding errors), the latter all others beside a huge row.
+    """
+    products = updates.gram @ weights
+    around = weights @ products
+    squares, size = updates.gram.diagonal() - 2 * products + around, updates.gram.diagonal() + around
+    mixed = updates.squared_distances @ weights
+    half = weights @ mixed / 2
+    return torch.where(mixed + half < size, mixed - half, squares).clamp(min=0).sqrt()
