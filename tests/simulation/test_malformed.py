@@ -10,7 +10,8 @@ from phalanx.server import Screening, receive
 from phalanx.testing import AGGREGATORS
 from phalanx.testing.replies import honest_replies, malformed_replies
 
-LAYOUT = Layout.of(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)))
+MODEL = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+LAYOUT = Layout.of(MODEL)
 RULES = [example.rule for example in AGGREGATORS]
 
 
@@ -18,7 +19,7 @@ def outcome(replies, rule):
     """What the server makes of replies: the update's bytes, and the rejections."""
     rows, ids, malformed = receive(replies, LAYOUT)
     updates, rejected = Screening().screen(rows, ids, torch.ones(len(ids)))
-    context = RoundContext(0, 0, LAYOUT, torch.zeros(LAYOUT.d), torch.zeros(LAYOUT.b))
+    context = RoundContext(0, 0, LAYOUT, torch.zeros(LAYOUT.d), torch.zeros(LAYOUT.b), model=MODEL, input_shape=(6,))
     aggregate, _ = rule.aggregate(updates, rule.init(LAYOUT), context)
     return aggregate.update.numpy().tobytes(), [*malformed, *rejected]
 

@@ -31,6 +31,7 @@ from phalanx.server import FixedSize, Poisson, Screening
 from phalanx.simulation import Simulation
 from phalanx.simulation.attack import attack, finite, take
 from phalanx.testing import AGGREGATORS
+from phalanx.testing.scenes import context_for
 from phalanx.training import SGD
 
 SMALL = Experiment(
@@ -366,7 +367,7 @@ def test_a_rule_says_truly_whether_weights_change_its_result(rule):
     rows = torch.randn(12, 6, generator=torch.Generator().manual_seed(1))
     alike = Updates.of(rows)
     weighted = replace(alike, weights=torch.arange(1, 13).double())
-    context = RoundContext.for_matrix(rows)
+    context = context_for(rule, rows)
     first, second = (rule.aggregate(updates, rule.init(context.layout), context)[0].update for updates in (alike, weighted))
     assert torch.equal(first, second) != rule.uses_weights
 

@@ -5,6 +5,7 @@ import torch
 
 from phalanx.core.errors import PreconditionError
 from phalanx.testing import AGGREGATORS, FAULTS, AggregatorExample, faulty_rows
+from phalanx.testing.scenes import context_for
 
 HONEST = torch.randn(11, 6, generator=torch.Generator().manual_seed(0))
 
@@ -25,9 +26,10 @@ def test_the_honest_rows_are_left_alone() -> None:
 
 @pytest.mark.parametrize("example", AGGREGATORS, ids=lambda example: str(example.rule))
 def test_a_faulty_row_is_dropped_or_gives_a_finite_result(example: AggregatorExample) -> None:
-    expected = example.rule(HONEST)
+    context = context_for(example.rule, HONEST)
+    expected = example.rule(HONEST, context=context)
     for name, row in faulty_rows(HONEST, count=len(FAULTS), generator=torch.Generator().manual_seed(1)):
-        result = example.rule(torch.cat([HONEST[:4], row[None], HONEST[4:]]))
+        result = example.rule(torch.cat([HONEST[:4], row[None], HONEST[4:]]), context=context)
         if row.isfinite().all():
             assert result.isfinite().all(), name
         else:

@@ -8,6 +8,7 @@ from phalanx.aggregators.centered_clipping import CenteredClipping
 from phalanx.aggregators.clip_norm import ClipNorm
 from phalanx.aggregators.clip_tensors import ClipTensors
 from phalanx.aggregators.clip_to_median_norm import ClipToMedianNorm
+from phalanx.aggregators.deep_sight import DeepSight
 from phalanx.aggregators.dnc import DnC
 from phalanx.aggregators.flame import Flame
 from phalanx.aggregators.flame_noise import FlameNoise, PaperNoise, ParameterStdNoise
@@ -41,6 +42,7 @@ __all__ = [
     "ClipNorm",
     "ClipTensors",
     "ClipToMedianNorm",
+    "DeepSight",
     "DnC",
     "Flame",
     "FlameNoise",

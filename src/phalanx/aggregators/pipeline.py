@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from phalanx.core.capabilities import Capability
 from phalanx.core.errors import ConfigError
@@ -63,6 +63,9 @@ class Pipeline(Aggregator):
             stage.require(n)
             n = stage.rows_out(n)
         self.rule.require(n)
+
+    def check(self, model: nn.Module) -> None:
+        self.rule.check(model)
 
     def init(self, layout: Layout) -> State:
         return self.rule.init(layout)

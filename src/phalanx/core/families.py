@@ -246,6 +246,9 @@ class Aggregator(Stage, ABC, family="aggregator"):
         if n < 1:
             raise PreconditionError(f"{type(self).__name__} needs n >= 1 updates; got n={n}.")
 
+    def check(self, model: nn.Module) -> None:
+        """Fail before round 0 where the rule cannot look at this model as it has to. Raises: ConfigError."""
+
     def init(self, layout: Layout) -> State:
         """What the rule remembers before round 0."""
         return {}

@@ -243,7 +243,8 @@ class Root:
 
 @dataclass(frozen=True)
 class RoundContext:
-    """What everyone may know in a round. `model` is a scratch module: load what you need into it."""
+    """What everyone may know in a round. `model` is a scratch module that takes samples of `input_shape`: load what you need
+    into it."""
 
     round: int
     seed: int
@@ -253,6 +254,7 @@ class RoundContext:
     previous_update: Tensor | None = None
     model: nn.Module | None = None
     root: Root | None = None
+    input_shape: tuple[int, ...] | None = None
 
     @classmethod
     def for_matrix(cls, matrix: Tensor, *, seed: int = 0) -> Self:

@@ -27,6 +27,7 @@ def check(experiment: Experiment, federation: Federation, model: nn.Module, cont
         raise ConfigError(f'The rule {kind} counts every client alike; screening.weights = "samples" would change nothing.')
     experiment.aggregator.require(experiment.participation.largest(clients))
     check_model(model, federation)
+    experiment.aggregator.check(model)
     experiment.training.check(model, federation.train)
     if adversary.client:
         adversary.client.training(experiment.training).check(model, federation.train)

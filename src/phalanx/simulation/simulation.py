@@ -212,6 +212,7 @@ class Simulation:
             global_buffers=state.buffers,
             previous_update=state.previous_update,
             model=self.model,
+            input_shape=self.federation.input_shape,
         )
 
     def _root(self, context: RoundContext) -> Root | None:

@@ -81,3 +81,4 @@ def _cases(fewest: int) -> Iterator[tuple[str, Tensor]]:
     yield "differently long", normal(fewest + 5, 6) * torch.logspace(-2, 2, fewest + 5)[:, None]
     lengths = torch.logspace(0, 3, fewest + 5)
     yield "constant in a column", torch.stack([torch.ones_like(lengths), lengths], dim=1)
+    yield "in two camps", normal(fewest + 6, 4) + 4 * (torch.arange(fewest + 6) % 2)[:, None]

@@ -16,6 +16,7 @@ from phalanx.aggregators import (
     CenteredClipping,
     ClipNorm,
     ClipToMedianNorm,
+    DeepSight,
     DnC,
     Flame,
     FoolsGold,
@@ -112,6 +113,9 @@ AGGREGATORS: tuple[AggregatorExample, ...] = (
         },
     ),
     AggregatorExample(CAF(num_byzantine=2)),
+    AggregatorExample(
+        DeepSight(num_inputs=8, num_seeds=1), _CLIPS | {"scale": "what models say of noise does not grow with their updates"}
+    ),
     AggregatorExample(DnC(num_byzantine=2)),
     AggregatorExample(DnC(num_byzantine=2, num_iterations=3, max_coordinates=2)),
     AggregatorExample(SignVote(step=0.1, num_byzantine=2), _VOTES),

@@ -31,7 +31,8 @@ def context_for(rule: Aggregator, matrix: Tensor) -> RoundContext:
     images = torch.randn(_SAMPLES, model.linear.in_features, generator=generator)
     samples = Samples(images, torch.arange(_SAMPLES) % classes, classes).to(matrix.device)
     root = Root(samples, lambda: -_LR * _gradient(model, samples, context.global_params))
-    return dataclasses.replace(context, layout=Layout.of(model), model=model, root=root)
+    shape = tuple(images.shape[1:])
+    return dataclasses.replace(context, layout=Layout.of(model), model=model, root=root, input_shape=shape)
 
 
 class _Model(nn.Module):
