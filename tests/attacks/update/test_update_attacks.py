@@ -14,6 +14,7 @@ from phalanx.attacks.update import (
     FangTrim,
     Gaussian,
     InnerProductManipulation,
+    LieBackdoor,
     Mimic,
     MinMax,
     MinSum,
@@ -45,6 +46,8 @@ ATTACKS: list[UpdateAttack] = [
     FangTrim(knowledge="own"),
     FangKrum(),
     Mimic(),
+    LieBackdoor(),
+    LieBackdoor(1.0, knowledge="own"),
     AGRTailored(aggregator=Median(), evaluations=16),
     Adaptive(aggregator=Mean(), evaluations=16),
 ]

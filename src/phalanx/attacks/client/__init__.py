@@ -1,6 +1,7 @@
 """Changes of the attackers' local training."""
 
 from phalanx.attacks.client.constrain_and_scale import AnomalyTerm, ConstrainAndScale
+from phalanx.attacks.client.lie_backdoor_training import DistanceToMean, LieBackdoorTraining
 from phalanx.attacks.client.neurotoxin import KeepOffTopCoordinates, Neurotoxin
 from phalanx.attacks.client.own_training import OwnTraining
 from phalanx.attacks.client.projected_gradient import ProjectedGradient, ProjectOntoBall
@@ -8,7 +9,9 @@ from phalanx.attacks.client.projected_gradient import ProjectedGradient, Project
 __all__ = [
     "AnomalyTerm",
     "ConstrainAndScale",
+    "DistanceToMean",
     "KeepOffTopCoordinates",
+    "LieBackdoorTraining",
     "Neurotoxin",
     "OwnTraining",
     "ProjectOntoBall",

@@ -5,6 +5,7 @@ from phalanx.attacks.update.fang_krum import FangKrum
 from phalanx.attacks.update.fang_trim import FangTrim
 from phalanx.attacks.update.gaussian import Gaussian
 from phalanx.attacks.update.inner_product_manipulation import InnerProductManipulation
+from phalanx.attacks.update.lie_backdoor import LieBackdoor
 from phalanx.attacks.update.mimic import Mimic
 from phalanx.attacks.update.min_max import MinMax
 from phalanx.attacks.update.min_sum import MinSum
@@ -21,6 +22,7 @@ __all__ = [
     "FangTrim",
     "Gaussian",
     "InnerProductManipulation",
+    "LieBackdoor",
     "Mimic",
     "MinMax",
     "MinSum",
