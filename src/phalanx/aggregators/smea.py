@@ -1,11 +1,12 @@
 """SMEA: the mean of the n − f updates that vary least along any direction."""
 
 from collections.abc import Iterator
+from dataclasses import KW_ONLY
 from itertools import combinations, islice
 from math import comb
 
 import torch
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from phalanx.aggregators.preconditions import REMEDY, require_majority
@@ -14,7 +15,6 @@ from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
-MOST_SUBSETS = 200_000
 _BATCH_VALUES = 1 << 20
 
 
@@ -24,7 +24,7 @@ class SMEA(Aggregator, kind="smea"):
     Tries every subset, which only a small n allows; its error has the best known order, with no factor for the dimension. Among
     equals the subset with the smaller content. Time O(n² d + C(n, f) n³), memory O(n²).
 
-    Raises: PreconditionError unless n > 2f and there are at most 200,000 subsets.
+    Raises: PreconditionError unless n > 2f and there are at most `max_subsets` subsets (100,000 take about a second).
     Reference: Allouah, Guerraoui, Gupta, Pinot, Stephan, On the Privacy-Robustness-Utility Trilemma in Distributed Learning,
     ICML 2023 (arXiv 2302.04787), Section 4.
     >>> SMEA(num_byzantine=1)(torch.tensor([[0.], [1.], [2.], [99.]]))
@@ -32,12 +32,14 @@ class SMEA(Aggregator, kind="smea"):
     """
 
     num_byzantine: NonNegativeInt
+    _: KW_ONLY
+    max_subsets: PositiveInt = 200_000
 
     def require(self, n: int) -> None:
         require_majority("SMEA", n, self.num_byzantine)
-        if comb(n, self.num_byzantine) > MOST_SUBSETS:
+        if comb(n, self.num_byzantine) > self.max_subsets:
             raise PreconditionError(
-                f"SMEA tries C(n, f) <= {MOST_SUBSETS:,} subsets; got n={n}, f={self.num_byzantine}: "
+                f"SMEA tries C(n, f) <= {self.max_subsets:,} subsets; got n={n}, f={self.num_byzantine}: "
                 f"{comb(n, self.num_byzantine):,}. Take CAF. {REMEDY}"
             )
 
