@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 
 from phalanx.core.component import members
 from phalanx.core.families import Aggregator
@@ -28,9 +28,24 @@ rows = st.tuples(st.integers(11, 14), st.integers(1, 4)).flatmap(
 """Small whole numbers: sums are exact, and ties and duplicates are common."""
 
 
-@pytest.mark.parametrize("example", AGGREGATORS, ids=lambda example: str(example.rule))
+COSTLY = ("deep_sight", "skymask", "official_skymask", "tolpegin")
+"""Rules that cluster with scikit-learn in every call."""
+
+
+@pytest.mark.parametrize("example", [e for e in AGGREGATORS if e.rule.kind not in COSTLY], ids=lambda e: str(e.rule))
 @given(numbers=rows)
 def test_laws_hold_on_generated_rows_full_of_ties(example: AggregatorExample, numbers: list[list[int]]) -> None:
+    obeys_all_laws(example, numbers)
+
+
+@pytest.mark.parametrize("example", [e for e in AGGREGATORS if e.rule.kind in COSTLY], ids=lambda e: str(e.rule))
+@settings(max_examples=3)
+@given(numbers=rows)
+def test_laws_hold_on_a_few_of_them_for_costly_rules(example: AggregatorExample, numbers: list[list[int]]) -> None:
+    obeys_all_laws(example, numbers)
+
+
+def obeys_all_laws(example: AggregatorExample, numbers: list[list[int]]) -> None:
     matrix = torch.tensor(numbers, dtype=torch.float32)
     for name in LAWS.keys() - example.exempt.keys():
         LAWS[name](example.rule, matrix)

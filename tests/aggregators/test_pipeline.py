@@ -1,5 +1,7 @@
 """Pipeline: pre-aggregators and a rule, as one rule."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -129,3 +131,13 @@ def test_anything_but_pre_aggregators_and_one_rule_is_refused(stages: tuple[PreA
 def test_a_pipeline_survives_its_table() -> None:
     rule = Pipeline((ClipNorm(max_norm=1.0), Pipeline((NearestNeighborMixing(num_byzantine=1), Krum(num_byzantine=1)))))
     assert Aggregator.from_table(rule.to_table()) == rule
+
+
+def test_scores_of_mixed_rows_are_nobodys() -> None:
+    class _Scores(Mean):
+        def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
+            aggregate, state = super().combine(updates, state, context)
+            return dataclasses.replace(aggregate, scores=torch.arange(len(updates)).double()), state
+
+    assert aggregate(Pipeline((_Scores(),)), ROWS).scores.tolist() == list(range(len(ROWS)))
+    assert aggregate(Pipeline((NearestNeighborMixing(1), _Scores())), ROWS).scores is None

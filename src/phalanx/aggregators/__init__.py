@@ -12,8 +12,12 @@ from phalanx.aggregators.deep_sight import DeepSight
 from phalanx.aggregators.dnc import DnC
 from phalanx.aggregators.flame import Flame
 from phalanx.aggregators.flame_noise import FlameNoise, PaperNoise, ParameterStdNoise
+from phalanx.aggregators.fldetector import FLDetector
+from phalanx.aggregators.fltrust import FLTrust
 from phalanx.aggregators.fools_gold import FoolsGold
 from phalanx.aggregators.geometric_median import GeometricMedian
+from phalanx.aggregators.iterative_bulyan import IterativeBulyan
+from phalanx.aggregators.iterative_multi_krum import IterativeMultiKrum
 from phalanx.aggregators.krum import Krum
 from phalanx.aggregators.mda import MDA
 from phalanx.aggregators.meamed import MeaMed
@@ -25,12 +29,15 @@ from phalanx.aggregators.nearest_neighbor_mixing import NearestNeighborMixing
 from phalanx.aggregators.norm_clipping import NormClipping
 from phalanx.aggregators.norm_clipping_with_noise import NormClippingWithNoise
 from phalanx.aggregators.normalize import Normalize
+from phalanx.aggregators.official_skymask import OfficialSkyMask
 from phalanx.aggregators.phocas import Phocas
 from phalanx.aggregators.pipeline import Pipeline
 from phalanx.aggregators.robust_learning_rate import RobustLearningRate
 from phalanx.aggregators.sign_guard import SignGuard
 from phalanx.aggregators.sign_vote import SignVote
+from phalanx.aggregators.skymask import SkyMask
 from phalanx.aggregators.smea import SMEA
+from phalanx.aggregators.tolpegin import Tolpegin
 from phalanx.aggregators.trimmed_mean import TrimmedMean
 
 __all__ = [
@@ -46,8 +53,12 @@ __all__ = [
     "DnC",
     "Flame",
     "FlameNoise",
+    "FLDetector",
+    "FLTrust",
     "FoolsGold",
     "GeometricMedian",
+    "IterativeBulyan",
+    "IterativeMultiKrum",
     "Krum",
     "MDA",
     "MeaMed",
@@ -59,6 +70,7 @@ __all__ = [
     "NormClipping",
     "NormClippingWithNoise",
     "Normalize",
+    "OfficialSkyMask",
     "PaperNoise",
     "ParameterStdNoise",
     "Phocas",
@@ -67,5 +79,7 @@ __all__ = [
     "SMEA",
     "SignGuard",
     "SignVote",
+    "SkyMask",
+    "Tolpegin",
     "TrimmedMean",
 ]

@@ -223,8 +223,9 @@ class Aggregate:
     """What a rule makes of a round.
 
     `update` `[d]`, or None: keep the model, the server does not step. `influence` `[n]` is each row's weight in the result
-    (0 = rejected), or None where the rule does not attribute. `buffers` `[b]`, or None: the server averages those of the
-    influential clients. `metrics` are numbers worth a line in the events.
+    (0 = rejected), or None where the rule does not attribute. `scores` `[n]` say how suspicious each row is to a rule that
+    measures it (more is worse, NaN: not judged). `buffers` `[b]`, or None: the server averages those of the influential
+    clients. `metrics` are numbers worth a line in the events.
     """
 
     update: Tensor | None
@@ -236,6 +237,7 @@ class Aggregate:
 @dataclass(frozen=True)
 class Root:
     """The server's trusted data and, lazily, the update `[d]` that the server's own training on it gives."""
+    scores: Tensor | None = field(default=None, kw_only=True)
 
     samples: Samples
     update: Callable[[], Tensor]

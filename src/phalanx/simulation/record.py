@@ -61,6 +61,8 @@ def round_event(
         values["kept_model"] = kept_model
     if aggregate.influence is not None:
         values["influence"] = [float(f"{share:.4g}") for share in aggregate.influence.tolist()]
+    if aggregate.scores is not None:
+        values["scores"] = [number(score, 4) for score in aggregate.scores.tolist()]
     if malicious and len(updates):
         bad = torch.tensor([client in malicious for client in updates.ids.tolist()])
         norms = norm_summary(updates.norms.cpu(), bad)

@@ -19,8 +19,12 @@ from phalanx.aggregators import (
     DeepSight,
     DnC,
     Flame,
+    FLDetector,
+    FLTrust,
     FoolsGold,
     GeometricMedian,
+    IterativeBulyan,
+    IterativeMultiKrum,
     Krum,
     MeaMed,
     Mean,
@@ -31,6 +35,7 @@ from phalanx.aggregators import (
     Normalize,
     NormClipping,
     NormClippingWithNoise,
+    OfficialSkyMask,
     PaperNoise,
     ParameterStdNoise,
     Phocas,
@@ -38,6 +43,8 @@ from phalanx.aggregators import (
     RobustLearningRate,
     SignGuard,
     SignVote,
+    SkyMask,
+    Tolpegin,
     TrimmedMean,
 )
 from phalanx.core.families import Aggregator
@@ -88,6 +95,22 @@ _COMPARES_DIRECTIONS = {
     "mean_without_byzantine": "alike clients lose weight whoever they are",
     "identical_rows": "identical clients are sybils to it",
 }
+_TRUSTS = {
+    "translation": "angles change with the origin",
+    "scale": "rows get the length of the server's own update",
+    "mean_without_byzantine": "clients count by their angle to the server's own update",
+    "identical_rows": "the row gets the length of the server's own",
+    "coordinate_range": "the same",
+    "convex_hull": "weights change lengths",
+    "float64_is_worked_in_float64": "a single client who is not trusted gives zero",
+}
+_TRAINS_MASKS = {
+    "translation": "the merged model is another one",
+    "scale": "the merged model is another one",
+    "mean_without_byzantine": "honest clients may lie in two clusters",
+    "identical_rows": "the server's own model may be unlike all of them",
+    "coordinate_range": "the model is kept if nobody is like the server's own",
+}
 
 AGGREGATORS: tuple[AggregatorExample, ...] = (
     AggregatorExample(Mean()),
@@ -122,6 +145,22 @@ AGGREGATORS: tuple[AggregatorExample, ...] = (
     AggregatorExample(RobustLearningRate(threshold=3), _REVERSES),
     AggregatorExample(FoolsGold(), _COMPARES_DIRECTIONS),
     AggregatorExample(SignGuard(share=1.0), _CLIPS),
+    AggregatorExample(IterativeMultiKrum(num_byzantine=2), _PICKS),
+    AggregatorExample(
+        IterativeBulyan(num_byzantine=2), _PICKS | {"coordinates_alone": "who is chosen depends on all coordinates"}
+    ),
+    AggregatorExample(FLTrust(), _TRUSTS),
+    AggregatorExample(FLDetector()),
+    AggregatorExample(
+        Tolpegin(),
+        _PICKS
+        | {
+            "permutation": "rows at equal distances have no first two components",
+            "translation": "the same",
+        },
+    ),
+    AggregatorExample(SkyMask(), _TRAINS_MASKS),
+    AggregatorExample(OfficialSkyMask(), _TRAINS_MASKS | {"float64_is_worked_in_float64": "a single client is rejected"}),
     AggregatorExample(NormClipping(max_norm=1.0), _CLIPS_TO_A_FIXED_NORM),
     AggregatorExample(NormClipping(quantile=0.5), _CLIPS),
     AggregatorExample(NormClippingWithNoise(max_norm=1.0), _CLIPS_TO_A_FIXED_NORM | {"zeros": "noise is added"}),

@@ -1,0 +1,68 @@
+"""Which binary masks lie together: their Gram matrix, a Gaussian mixture, and whether there are two clusters at all.
+
+The second half of SkyMask, which its variants share.
+"""
+
+import warnings
+from dataclasses import dataclass
+from math import log, pi
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phalanx.aggregators.components import Points
+
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two clusters of points: whose each point is `[m]` bool, and how much there is to the split.
+
+    `delta_bic` is the Bayesian information criterion of one Gaussian minus that of two, `silhouette` the mean over all points;
+    0 and 0 where the points are not even two.
+    """
+
+    labels: Tensor
+    delta_bic: float = 0.0
+    silhouette: float = 0.0
+
+
+def mask_gram(masks: Tensor, limit: float) -> Tensor:
+    """How many entries above `limit` each two rows of `masks` `[m, d]` share, `[m, m]` float64: exact counts."""
+    total = torch.zeros(len(masks), len(masks), dtype=torch.float64, device=masks.device)
+    for start in range(0, masks.shape[1], _BLOCK):  # a block's counts are whole numbers that float32 holds
+        bits = (masks[:, start : start + _BLOCK] > limit).to(torch.float32)
+        total += (bits @ bits.T).double()
+    return total
+
+
+def split(points: Points, seed: int, *, regularisation: float, starts: int) -> Split:
+    """What a mixture of two Gaussians with full covariances makes of points `[m, 2]`; the seed decides its starts.
+
+    The order of the points does not matter. Time O(m²) for the silhouette, O(m) a step of the mixture.
+    """
+    from sklearn.metrics import silhouette_score
+    from sklearn.mixture import GaussianMixture
+
+    if len(np.unique(points, axis=0)) < 2:
+        return Split(torch.zeros(len(points), dtype=torch.bool))
+    order = np.lexsort(points.T)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of points that are fewer than the starts, or equal
+        mixture = GaussianMixture(2, reg_covar=regularisation, n_init=starts, random_state=seed).fit(points[order])
+    labels = mixture.predict(points)
+    delta = _bic_of_one(points, regularisation) - float(mixture.bic(points))
+    both = 2 <= len(np.unique(labels)) < len(points)
+    found = float(silhouette_score(points, labels)) if both else 0.0
+    return Split(torch.from_numpy(labels == 1), delta, found)
+
+
+def _bic_of_one(points: Points, regularisation: float) -> float:
+    """BIC of a single Gaussian with full covariance, which has a closed form: 5 parameters."""
+    m = len(points)
+    covariance = np.cov(points.T, bias=True)
+    regular = covariance + regularisation * np.eye(2)
+    mahalanobis = m * float(np.trace(np.linalg.solve(regular, covariance)))
+    return m * (2 * log(2 * pi) + float(np.linalg.slogdet(regular)[1])) + mahalanobis + 5 * log(m)
