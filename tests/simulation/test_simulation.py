@@ -177,6 +177,32 @@ def test_a_rule_that_needs_root_data_is_refused_without_and_gets_the_servers_own
     assert loss[-1] < 0.8 * loss[0]
 
 
+def test_the_server_trains_for_as_many_steps_as_its_clients():
+    """The clients of 48 samples make 6 steps an epoch; 8 root samples would make one."""
+    in_epochs, in_steps = (
+        replace(SMALL, training=training, aggregator=Rooted(), root=RootSet(8), partition=IID(num_clients=4))
+        for training in (SGD(lr=0.1, epochs=2, batch_size=8), SGD(lr=0.1, steps=12, batch_size=8))
+    )
+    updates = []
+    for experiment in (in_epochs, in_steps):
+        with simulate(experiment) as simulation:
+            assert {len(index) for index in simulation.federation.clients} == {48}
+            updates.append(simulation.step(simulation.initial_state())[0].previous_update)
+    assert torch.equal(*updates)
+
+
+def test_what_a_rule_finds_suspicious_is_in_the_events():
+    class _Judge(Aggregator):
+        def combine(self, updates, state, context):
+            scores = torch.arange(len(updates)).double()
+            scores[1] = torch.nan
+            return Aggregate(updates.matrix[0], scores=scores / 3), state
+
+    with simulate(replace(SMALL, aggregator=_Judge())) as simulation:
+        _, event = simulation.step(simulation.initial_state())
+    assert event.values["scores"] == [0, None, 0.6667, 1, 1.333, 1.667]
+
+
 class OnlyFirst(Aggregator):
     """Rejects everyone but the first."""
 

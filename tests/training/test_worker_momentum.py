@@ -80,3 +80,7 @@ def test_a_client_that_diverged_once_comes_back() -> None:
 def test_momentum_of_momentum_is_refused() -> None:
     with pytest.raises(ConfigError, match="WorkerMomentum around WorkerMomentum is not supported"):
         WorkerMomentum(WorkerMomentum(SGD(lr=0.1, epochs=1)))
+
+
+def test_a_number_of_steps_is_that_of_the_trainer_inside() -> None:
+    assert WorkerMomentum(SGD(0.1, epochs=3)).in_steps(7) == WorkerMomentum(SGD(0.1, steps=7))

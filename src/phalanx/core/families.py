@@ -105,6 +105,10 @@ class Trainer(Component, ABC, family="trainer"):
         Raises: ConfigError.
         """
 
+    def in_steps(self, steps: int) -> "Trainer":
+        """The same training in so many steps, whatever the number of samples; a trainer that counts no steps stays as it is."""
+        return self
+
     @abstractmethod
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         """Train every client of the cohort from `context.global_params` and write row `cohort.places[i]` of `out`.

@@ -99,7 +99,8 @@ class Simulation:
             counts = {status.name.lower(): int((rows.status == status).sum()) for status in Status if status != Status.SENT}
             updates, rejected = experiment.screening.screen(rows, ids, self.sample_counts[sampled])
         with watch.phase("aggregate"):
-            aggregate, rule, reason = self._aggregate(updates, state, context)
+            rooted = replace(context, root=self._root(context, rows))
+            aggregate, rule, reason = self._aggregate(updates, state, rooted)
         with watch.phase("server"):
             params, server = state.params, state.server
             if aggregate.update is not None:
@@ -159,7 +160,7 @@ class Simulation:
         """
         rule = self.experiment.aggregator
         try:
-            aggregate, memory = rule.aggregate(updates, state.rule, replace(context, root=self._root(context)))
+            aggregate, memory = rule.aggregate(updates, state.rule, context)
         except PreconditionError as error:
             return Aggregate(None), state.rule, str(error)
         update = aggregate.update
@@ -215,7 +216,11 @@ class Simulation:
             input_shape=self.federation.input_shape,
         )
 
-    def _root(self, context: RoundContext) -> Root | None:
+    def _root(self, context: RoundContext, sent: Rows) -> Root | None:
+        """The server as one more client, in as many steps as the round's clients made: an epoch of its few samples is no match.
+
+        The median, because attackers decide how many steps they make.
+        """
         samples = self.federation.root
         if samples is None:
             return None
@@ -223,7 +228,8 @@ class Simulation:
         @cache
         def update() -> Tensor:
             rows, everything = Rows.empty(1, self.layout, device=self.device), torch.arange(len(samples), device=self.device)
-            self.experiment.training.train(Cohort((-1,), (0,), samples, (everything,)), {}, context, rows)
+            steps = int(sent.steps[sent.status == Status.SENT].median())
+            self.experiment.training.in_steps(steps).train(Cohort((-1,), (0,), samples, (everything,)), {}, context, rows)
             return rows.matrix[0]
 
         return Root(samples, update)

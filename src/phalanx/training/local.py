@@ -1,7 +1,7 @@
 """`LocalTrainer`: what every gradient-based trainer shares. A trainer of this kind adds only its optimiser."""
 
 from abc import ABC, abstractmethod
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
 from typing import Annotated, Literal
 
 import torch
@@ -18,7 +18,8 @@ from phalanx.training.work import LocalWork, Optimizer
 
 # Bounds beyond any sense: what exceeds them is a slip, and would end in an overflow or without memory.
 LearningRate = Annotated[float, Field(ge=SMALLEST_FLOAT32, le=1e6)]
-Count = Annotated[int, Field(ge=1, le=10**4)]
+_MOST_STEPS = 10**4
+Count = Annotated[int, Field(ge=1, le=_MOST_STEPS)]
 _ENGINES = {"loop": loop.train, "linear": linear.train}
 
 
@@ -48,6 +49,10 @@ class LocalTrainer(Trainer, ABC):
                 f"{type(self).__name__} needs exactly one of epochs and steps; got epochs={self.epochs}, steps={self.steps}. "
                 "Set epochs for passes over a client's samples, steps for a number of batches."
             )
+
+    def in_steps(self, steps: int) -> "LocalTrainer":
+        """The same training in so many batches."""
+        return replace(self, epochs=None, steps=min(steps, _MOST_STEPS))
 
     @abstractmethod
     def optimizer(self, lr: float) -> Optimizer:

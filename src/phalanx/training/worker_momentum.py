@@ -1,6 +1,6 @@
 """WorkerMomentum: clients send a running average of their updates."""
 
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
 
 from torch import nn
 
@@ -32,6 +32,9 @@ class WorkerMomentum(Trainer):
 
     def check(self, model: nn.Module, samples: Samples) -> None:
         self.trainer.check(model, samples)
+
+    def in_steps(self, steps: int) -> "WorkerMomentum":
+        return replace(self, trainer=self.trainer.in_steps(steps))
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         new = dict(self.trainer.train(cohort, state, context, out))
