@@ -184,8 +184,9 @@ def test_success_is_counted_on_images_whose_class_is_not_the_target():
         success_class = None
 
     labels = torch.tensor([0, 1, 2, 1])
-    assert _Target().eligible(labels).tolist() == [True, False, True, False]
-    assert _Untargeted().eligible(labels).all()
+    images = torch.zeros(4, 1)
+    assert _Target().eligible(images, labels).tolist() == [True, False, True, False]
+    assert _Untargeted().eligible(images, labels).all()
 
 
 def test_a_list_is_refused_with_what_it_should_be():

@@ -23,7 +23,8 @@ class _Brighten(Augmentation):
 class _Record(DataAttack):
     """Remembers what it was given."""
 
-    def choose(self, labels, generator):
+    def choose(self, samples, index, generator):
+        labels = samples.labels[index]
         CALLS.append(("choose", labels.clone(), float(torch.rand(1, generator=generator))))
         return labels == labels[0]
 

@@ -1,6 +1,7 @@
 """The adversary of a federation: who attacks, when, and with what. Any composition of data, client and update attack."""
 
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ class Adversary(Component):
             raise ConfigError("The adversary has attackers (who) but no attack. Set data, client or update, or remove who.")
         if self.who is None and (has_attack or self.when != Always()):
             raise ConfigError("The adversary has an attack or a schedule but no attackers. Set who, or remove the rest.")
+        if self.client is not None:
+            self.client.check(self.data)
 
     def malicious(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:
         """All attackers among this round's roster ints `ids` `[k]`, attacking or not: position in `ids` -> attacker number.
@@ -48,6 +51,12 @@ class Adversary(Component):
         attackers = self.malicious(ids, num_clients, context)
         return {position: attacker for position, attacker in attackers.items() if self.when.is_active(context.round, attacker)}
 
+    def fitted(self, samples: Samples, seed: int) -> Self:
+        """The adversary with its data attack as it is against these training samples. Raises: ConfigError."""
+        if self.data is None:
+            return self
+        return replace(self, data=self.data.fitted(samples, rng.generator(seed, "fit the data attack")))
+
     def check(self, samples: Samples, num_clients: int, context: RoundContext) -> None:
         """Fail before round 0 where the adversary does not fit the federation: number of clients, classes, image size.
 
@@ -56,7 +65,8 @@ class Adversary(Component):
         self.malicious(torch.arange(num_clients), num_clients, context)
         if self.data is None:
             return
-        images, labels = samples.pixels(torch.zeros(1, dtype=torch.int64, device=samples.labels.device))
+        index = torch.zeros(1, dtype=torch.int64, device=samples.labels.device)
+        images, labels = samples.pixels(index)
         generator = rng.generator(context.seed, "check")
-        self.data.poison(images, labels, Draw(samples.num_classes, generator, self.data.choose(labels, generator)))
+        self.data.poison(images, labels, Draw(samples.num_classes, generator, self.data.choose(samples, index, generator)))
         self.data.stamp(images)

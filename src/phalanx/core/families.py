@@ -142,8 +142,15 @@ class DataAttack(Component, ABC, family="data_attack"):
         """The class that a success predicts, or None where success is not defined (an untargeted attack)."""
         return None
 
-    def choose(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
-        """Which of a client's samples `[m]` are poisoned in every round, as a mask; None: chosen batch by batch."""
+    def fitted(self, samples: Samples, generator: torch.Generator) -> "DataAttack":
+        """The attack as it is against these training samples; called once, before round 0. Most know nothing of them.
+
+        Raises: ConfigError if it does not fit them.
+        """
+        return self
+
+    def choose(self, samples: Samples, index: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Which of a client's samples, those at `index` `[m]`, are poisoned in every round, as a mask; None: batch by batch."""
         return None
 
     @abstractmethod
@@ -154,13 +161,16 @@ class DataAttack(Component, ABC, family="data_attack"):
         """Test images `[B, ...]` as the attacker presents them: with the union of all attackers' triggers."""
         return images
 
-    def eligible(self, labels: Tensor) -> Tensor:
+    def eligible(self, images: Tensor, labels: Tensor) -> Tensor:
         """The mask `[B]` of test images that count towards attack success: those whose true class is not the target."""
         return labels.ne(-1 if self.success_class is None else self.success_class)
 
 
 class ClientAttack(Component, ABC, family="client_attack"):
     """A change of the attackers' local training itself."""
+
+    def check(self, data: DataAttack | None) -> None:
+        """Fail where this attack cannot go with this data attack. Raises: ConfigError."""
 
     def hooks(self) -> tuple[StepHook, ...]:
         """What the attackers' training does in every step."""

@@ -61,7 +61,7 @@ def _evaluate(model: nn.Module, samples: Samples, poison: DataAttack | None, bat
         loss += cross_entropy(logits.double(), labels, reduction="sum")
         if poison is None or target is None:
             continue
-        mask = poison.eligible(labels)
+        mask = poison.eligible(images, labels)
         eligible += mask.sum()
         before = predicted[mask]
         base += (before == target).sum()

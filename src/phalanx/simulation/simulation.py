@@ -33,7 +33,8 @@ class Simulation:
     """
 
     def __init__(self, experiment: Experiment, federation: Federation, model: nn.Module) -> None:
-        self.experiment = experiment
+        adversary = experiment.adversary.fitted(federation.train, experiment.run.seed)
+        self.experiment = experiment = replace(experiment, adversary=adversary)
         self.devices = choose_devices(experiment.run)
         is_pooled = len(self.devices) * experiment.run.workers > 1
         # With a pool, everything but training and testing is done on the CPU, where the workers' rows are.

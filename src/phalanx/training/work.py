@@ -100,7 +100,7 @@ class ClientWork:
             self._poisoning = work.context.generator("poison", self.id)
             # The same samples in every round: this generator does not know the round.
             choosing = rng.generator(work.context.seed, "choose", 0, self.id)
-            self._chosen = self._poison.choose(self.samples.labels[self.index], choosing)
+            self._chosen = self._poison.choose(self.samples, self.index, choosing)
 
     @property
     def changes_samples(self) -> bool:

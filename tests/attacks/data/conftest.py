@@ -37,7 +37,7 @@ def train_on_quarters() -> Train:
         for parameter in model.parameters():
             nn.init.zeros_(parameter)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-        chosen = None if attack is None else attack.choose(train.labels, generator)
+        chosen = None if attack is None else attack.choose(train, torch.arange(len(train)), generator)
         for _ in range(20):
             for index in torch.split(torch.randperm(len(train), generator=generator), 24):
                 images, labels = train.pixels(index)

@@ -18,6 +18,12 @@ IMAGES = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2) / 10
 LABELS = torch.tensor([3, 7, 4, 5])
 
 
+def samples(labels: list[int] | Tensor) -> Samples:
+    """Black images with these labels."""
+    known = torch.as_tensor(labels)
+    return Samples(torch.zeros(len(known), 1, 2, 2), known, 10)
+
+
 def poison(attack: Backdoor, *, chosen: Tensor | None = None, attacker: int = 0, size: int = 4) -> tuple[Tensor, Tensor]:
     return attack.poison(IMAGES[:size], LABELS[:size], Draw(10, torch.Generator(), chosen, attacker))
 
@@ -62,7 +68,7 @@ def test_the_batch_handed_in_is_not_changed() -> None:
 @given(st.integers(1, 200), st.floats(0.01, 1))
 def test_a_share_is_that_share_rounded_and_never_nobody(size: int, share: float) -> None:
     attack = Backdoor(Patch(1), target=7, share=share)
-    chosen = attack.choose(torch.zeros(size, dtype=torch.int64), torch.Generator().manual_seed(0))
+    chosen = attack.choose(samples([0] * size), torch.arange(size), torch.Generator().manual_seed(0))
     assert chosen is not None
     assert chosen.shape == (size,)
     assert int(chosen.sum()) == max(1, round(share * size))
@@ -71,8 +77,8 @@ def test_a_share_is_that_share_rounded_and_never_nobody(size: int, share: float)
 @pytest.mark.usefixtures("untouched_rng")
 def test_a_choice_is_spread_over_the_data_repeatable_and_drawn_from_its_generator_alone() -> None:
     attack = Backdoor(Patch(1), target=7, share=0.25)
-    labels = torch.zeros(400, dtype=torch.int64)
-    first, again, other = (attack.choose(labels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    given = samples([0] * 400), torch.arange(400)
+    first, again, other = (attack.choose(*given, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert first is not None
     assert again is not None
     assert other is not None
@@ -82,19 +88,19 @@ def test_a_choice_is_spread_over_the_data_repeatable_and_drawn_from_its_generato
 
 
 def test_a_client_without_samples_chooses_nothing() -> None:
-    chosen = Backdoor(Patch(1), target=7, share=0.5).choose(torch.zeros(0, dtype=torch.int64), torch.Generator())
+    chosen = Backdoor(Patch(1), target=7, share=0.5).choose(samples([0]), torch.arange(0), torch.Generator())
     assert chosen is not None
     assert chosen.numel() == 0
 
 
 def test_per_batch_leaves_the_choice_to_the_batch() -> None:
-    assert Backdoor(Patch(1), target=7, per_batch=2).choose(LABELS, torch.Generator()) is None
+    assert Backdoor(Patch(1), target=7, per_batch=2).choose(samples([0, 1]), torch.arange(2), torch.Generator()) is None
 
 
 def test_images_of_the_target_class_do_not_count_as_successes() -> None:
     attack = Backdoor(Patch(1), target=7, per_batch=2)
     assert attack.success_class == 7
-    assert attack.eligible(LABELS).tolist() == [True, False, True, True]
+    assert attack.eligible(IMAGES, LABELS).tolist() == [True, False, True, True]
 
 
 @pytest.mark.parametrize("fields", [{}, {"share": 0.5, "per_batch": 2}])

@@ -30,7 +30,7 @@ def test_only_the_source_class_is_relabelled_and_images_stay() -> None:
 def test_success_counts_over_unchanged_test_samples_of_the_source_class() -> None:
     attack = LabelFlip(1, target=2)
     assert attack.success_class == 2
-    assert attack.eligible(LABELS).tolist() == [False, True, False, True]
+    assert attack.eligible(torch.ones(4, 5), LABELS).tolist() == [False, True, False, True]
     images = torch.ones(4, 5)
     assert attack.stamp(images) is images
 

@@ -28,7 +28,7 @@ def test_flipping_twice_gives_the_labels_back() -> None:
 
 def test_it_has_no_target_and_every_sample_counts() -> None:
     assert LabelFlipAll().success_class is None
-    assert LabelFlipAll().eligible(torch.tensor([0, 1])).all()
+    assert LabelFlipAll().eligible(torch.zeros(2, 1), torch.tensor([0, 1])).all()
 
 
 def test_a_model_trained_on_it_is_wrong_wherever_labels_moved(

@@ -37,8 +37,8 @@ class _Darken(DataAttack):
     _: KW_ONLY
     share: float = 0.5
 
-    def choose(self, labels, generator):
-        return torch.rand(len(labels), generator=generator) < self.share
+    def choose(self, samples, index, generator):
+        return torch.rand(len(index), generator=generator) < self.share
 
     def poison(self, images, labels, draw):
         dark = images * draw.chosen.view(-1, 1, 1, 1) / (draw.attacker + 2) * torch.rand(1, generator=draw.generator)

@@ -10,7 +10,7 @@ from phalanx.attacks.data.target import require_class
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import DataAttack, Trigger
 from phalanx.core.numbers import Share
-from phalanx.core.types import Draw
+from phalanx.core.types import Draw, Samples
 
 
 class Backdoor(DataAttack):
@@ -50,13 +50,13 @@ class Backdoor(DataAttack):
         """The target."""
         return self.target
 
-    def choose(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
+    def choose(self, samples: Samples, index: Tensor, generator: torch.Generator) -> Tensor | None:
         """A random `share` of the client's samples; None with `per_batch`."""
         if self.share is None:
             return None
-        count = max(1, round(self.share * len(labels)))
-        order = torch.randperm(len(labels), generator=generator)
-        return (order < count).to(labels.device)
+        count = max(1, round(self.share * len(index)))
+        order = torch.randperm(len(index), generator=generator)
+        return (order < count).to(index.device)
 
     def poison(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """The batch with its chosen (or first `per_batch`) images stamped and relabelled.

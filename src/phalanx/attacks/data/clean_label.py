@@ -8,7 +8,7 @@ from phalanx.attacks.data.target import require_class
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import DataAttack, Trigger
 from phalanx.core.numbers import Share
-from phalanx.core.types import Draw
+from phalanx.core.types import Draw, Samples
 
 
 class CleanLabel(DataAttack):
@@ -38,8 +38,9 @@ class CleanLabel(DataAttack):
         """The target."""
         return self.target
 
-    def choose(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def choose(self, samples: Samples, index: Tensor, generator: torch.Generator) -> Tensor:
         """A random `share` of the client's samples of the target class."""
+        labels = samples.labels[index]
         candidates = (labels == self.target).nonzero().flatten()
         chosen = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
         if len(candidates):

@@ -44,6 +44,6 @@ class LabelFlip(DataAttack):
         require_class("LabelFlip", draw.num_classes, source=self.source, target=self.target)
         return images, labels.masked_fill(labels == self.source, self.target)
 
-    def eligible(self, labels: Tensor) -> Tensor:
+    def eligible(self, images: Tensor, labels: Tensor) -> Tensor:
         """Test samples of the source class."""
         return labels == self.source
