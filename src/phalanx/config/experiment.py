@@ -13,7 +13,7 @@ from pydantic import Field
 from phalanx.aggregators import Mean
 from phalanx.attacks import Adversary
 from phalanx.config.settings import EvaluationSettings, RunSettings
-from phalanx.core.component import Component, members
+from phalanx.core.component import Component, find
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import (
     Aggregator,
@@ -115,7 +115,7 @@ def _fill(component: type[Component], table: dict[str, Any], path: list[str]) ->
             return
         table, component = inner, type(default)
         if component._base is not None and table.get("kind") != component.kind:
-            chosen = members(component._base).get(str(table.get("kind")))
+            chosen = find(component._base, str(table.get("kind")))
             if chosen is None:
                 return
             component = chosen

@@ -193,12 +193,20 @@ def _choose(family: type[Component], value: Any) -> Component:
     return TypeAdapter(chosen).validate_python(fields)
 
 
-def _lookup(family: type[Component], kind: Any) -> type[Component]:
-    if str(kind) not in _imported(family):
+def find(family: type[Component], kind: str) -> type[Component] | None:
+    """The member of a family that is called so. Entry points are read (milliseconds) only where no imported one is.
+
+    Raises: ConfigError as `members` does.
+    """
+    if kind not in _imported(family):
         members(family)  # imports what entry points announce
-    known = _imported(family)
-    if isinstance(kind, str) and kind in known:
-        return known[kind]
+    return _imported(family).get(kind)
+
+
+def _lookup(family: type[Component], kind: Any) -> type[Component]:
+    known = find(family, str(kind))
+    if isinstance(kind, str) and known is not None:
+        return known
     hint = nearest(str(kind), members(family))
     raise PydanticCustomError("kind", "kind = {kind} is unknown{hint}", {"kind": repr(kind), "hint": hint})
 
