@@ -6,6 +6,7 @@ python benchmarks/run.py [--quick]
 import argparse
 
 import aggregators
+import attacks
 import rounds
 import scale
 import startup
@@ -16,4 +17,4 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     quick = arguments.parse_args().quick
-    show([row for part in (training, aggregators, rounds, startup, scale) for row in part.measure(quick)])
+    show([row for part in (training, aggregators, attacks, rounds, startup, scale) for row in part.measure(quick)])

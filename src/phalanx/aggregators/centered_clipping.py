@@ -29,6 +29,9 @@ class CenteredClipping(Aggregator):
     _: KW_ONLY
     num_iterations: PositiveInt = 1
 
+    def public_state(self, context: RoundContext) -> State:
+        return {} if context.previous_update is None else {"centre": context.previous_update}
+
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         centre = state.get("centre", torch.zeros_like(updates.matrix[0]))
         weights = self._weights(updates, centre)

@@ -70,6 +70,9 @@ class Pipeline(Aggregator):
     def init(self, layout: Layout) -> State:
         return self.rule.init(layout)
 
+    def public_state(self, context: RoundContext) -> State:
+        return self.rule.public_state(context)
+
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         mixings: list[Tensor] = []
         for stage in self.before:

@@ -267,6 +267,10 @@ class Aggregator(Stage, ABC, family="aggregator"):
         """What the rule remembers before round 0."""
         return {}
 
+    def public_state(self, context: RoundContext) -> State:
+        """What of its memory follows from what everyone knows in a round: attackers who know the rule know that, too."""
+        return self.init(context.layout)
+
     @abstractmethod
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         """The rule itself, on finite rows whose number has been checked. Inputs are never modified."""

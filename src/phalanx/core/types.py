@@ -1,7 +1,7 @@
 """The values that flow through a round: what clients train into, what the server sees, what a rule returns."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -169,6 +169,13 @@ class Updates:
         """Σ w_i x_i, `[d]`, for weights `[n]` float64."""
         return linalg.weighted_sum(weights, self.matrix)
 
+    def knowing(self, squared_distances: Tensor, gram: Tensor, norms: Tensor) -> "Updates":
+        """The same rows, of which the caller knows squared distances and `gram` `[n, n]` and norms `[n]` already (float64)."""
+        informed = replace(self)
+        seen = linalg.Geometry(squared_distances, gram, centre=int(gram.diagonal().argmin()))
+        vars(informed).update(_geometry=seen, gram=gram, norms=norms)
+        return informed
+
     def replaced(self, matrix: Tensor) -> "Updates":
         """The same clients with other rows `[n, d]`."""
         return Updates(matrix, self.buffers, self.ids, self.weights)
@@ -230,6 +237,7 @@ class Aggregate:
 
     update: Tensor | None
     influence: Tensor | None = None
+    scores: Tensor | None = field(default=None, kw_only=True)
     buffers: Tensor | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -237,7 +245,6 @@ class Aggregate:
 @dataclass(frozen=True)
 class Root:
     """The server's trusted data and, lazily, the update `[d]` that the server's own training on it gives."""
-    scores: Tensor | None = field(default=None, kw_only=True)
 
     samples: Samples
     update: Callable[[], Tensor]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from phalanx.attacks.update import MinMax
-from phalanx.attacks.update import min_max as module
+from phalanx.attacks.update import line as module
 from phalanx.core.types import AttackView, Crafted, RoundContext
 
 DEVIATIONS = ["unit", "sign", "std"]

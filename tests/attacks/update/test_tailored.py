@@ -7,8 +7,16 @@ import torch
 
 import phalanx
 from phalanx.aggregators import (
+    ARC,
+    CAF,
+    MDA,
+    SMEA,
     Bulyan,
+    CenteredClipping,
     DnC,
+    Flame,
+    FoolsGold,
+    GeometricMedian,
     Krum,
     Mean,
     Median,
@@ -20,9 +28,12 @@ from phalanx.aggregators import (
 )
 from phalanx.attacks import Adversary, FirstClients
 from phalanx.attacks.update import Adaptive, AGRTailored, MinMax
+from phalanx.attacks.update.damage import Damage
+from phalanx.attacks.update.line import Line
+from phalanx.core import rng
 from phalanx.core.errors import CapabilityError, ConfigError
 from phalanx.core.families import Aggregator
-from phalanx.core.types import Aggregate, AttackView, RoundContext
+from phalanx.core.types import Aggregate, AttackView, RoundContext, Updates
 
 RULES = (
     Median(3),
@@ -150,6 +161,68 @@ def test_a_rule_that_trusts_a_client_is_tried_under_the_clients_own_ids() -> Non
     view = AttackView(own=HONEST[:3], own_clean=lambda: HONEST, num_updates=16, honest=HONEST, aggregator=rule, **ids)
     crafted, _ = AGRTailored().craft(view, {}, RoundContext.for_matrix(HONEST))
     assert crafted.metrics["deviation"] < 2
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *RULES,
+        GeometricMedian(3),
+        CAF(3),
+        MDA(3),
+        SMEA(3),
+        Flame(),
+        FoolsGold(),
+        CenteredClipping(5.0, num_iterations=3),
+        Pipeline((ARC(3), GeometricMedian(3))),
+        Pipeline((NearestNeighborMixing(3), Krum(3))),
+    ],
+    ids=lambda rule: rule.kind,
+)
+@pytest.mark.parametrize("kind", ["plain", "beside a common part", "beside a client that diverged"])
+def test_what_is_known_of_the_honest_rows_changes_no_try(rule: Aggregator, kind: str) -> None:
+    honest = HONEST + 100 if kind == "beside a common part" else HONEST.clone()
+    if kind == "beside a client that diverged":
+        honest[4] *= 1e4
+    view = AttackView(own=honest[:3], own_clean=lambda: honest, num_updates=16, honest=honest)
+    damage = Damage(rule, view, context := RoundContext.for_matrix(honest), "distance")
+    guess = dataclasses.replace(context, seed=rng.derive(0, "the attackers' guess of the server's choices", 0))
+    for deviation in ("unit", "std"):
+        line = Line.away_from(honest, deviation)
+        for gamma in (0.3, 1.0, 30.0):
+            rows = torch.cat([line.at(gamma).repeat(3, 1), honest])
+            expected = float((rule(rows, context=guess) - honest.mean(0)).norm())
+            assert damage(line, gamma) == pytest.approx(expected, rel=1e-3, abs=1e-4 * damage.spread)
+
+
+@pytest.mark.parametrize("rule", [CenteredClipping(1.0), Pipeline((NearestNeighborMixing(3), CenteredClipping(1.0)))])
+def test_a_centre_that_everyone_has_seen_is_known_to_the_attackers(rule: Aggregator) -> None:
+    published = HONEST.mean(0) + 0.1
+    known = dataclasses.replace(RoundContext.for_matrix(HONEST), previous_update=published)
+    view = AttackView(own=HONEST[:3], own_clean=lambda: HONEST, num_updates=16, honest=HONEST, previous_update=published)
+    crafted, _ = AGRTailored(aggregator=rule).craft(view, {}, known)
+    updates = Updates.of(torch.cat([crafted.rows, HONEST]))
+    result = rule.aggregate(updates, {"centre": published}, known)[0].update
+    spread = float((HONEST - HONEST.mean(0)).square().sum(1).mean().sqrt())
+    assert float((result - HONEST.mean(0)).norm()) == pytest.approx(crafted.metrics["deviation"] * spread, rel=1e-4)
+
+
+def test_the_memory_of_others_stays_unknown() -> None:
+    context = dataclasses.replace(RoundContext.for_matrix(HONEST), previous_update=HONEST[0])
+    assert FoolsGold().public_state(context) == {}
+
+
+def test_a_rule_that_searches_in_vain_is_asked_once_a_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phalanx.aggregators.mda.MOST_STEPS", 3)
+    asked = []
+
+    class Counted(MDA, kind="counted_mda"):
+        def combine(self, updates, state, context):
+            asked.append(len(updates))
+            return super().combine(updates, state, context)
+
+    assert craft(Adaptive(), Counted(3)).metrics["refused"] == 1
+    assert len(asked) == 6
 
 
 @pytest.mark.parametrize("scale", [2.0**66, 2.0**-80])

@@ -1,11 +1,13 @@
 """What a malicious row would do to a rule's result, and a search for the length that does most."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from phalanx.attacks.update.line import Line
 from phalanx.attacks.update.stand_ins import crowd
 from phalanx.core import linalg, rng
 from phalanx.core.capabilities import Capability, require
@@ -23,8 +25,8 @@ _FAR = 256.0
 class Damage:
     """Calls the rule on the honest rows `[h, d]` and f copies of a malicious one. `spread` is how far the former lie apart.
 
-    The rule begins without memory, and its random choices are not the server's: an attacker knows neither. A round that the
-    rule refuses or keeps is a step of zero; `refused` is the share of such calls.
+    Of the rule's memory it has what is public, and its random choices are not the server's. A round that the rule refuses or
+    keeps is a step of zero; `refused` is the share of such calls, `has_refused` whether one ended in a PreconditionError.
 
     Raises: ConfigError without a rule; CapabilityError for a rule that needs the server's data.
     """
@@ -35,29 +37,38 @@ class Damage:
         require(f"An attack made for {type(rule).__name__}", rule.needs, {*Capability} - {Capability.ROOT_DATA})
         guess = rng.derive(context.seed, "the attackers' guess of the server's choices", context.round)
         self._rule, self._f, self._objective = rule, view.num_byzantine, objective
-        self._context = replace(context, seed=guess)
+        self._context = replace(context, seed=guess, previous_update=view.previous_update)
+        self._memory = rule.public_state(self._context)
         self.rows = crowd(view, context)
-        self._updates = _updates(view, self.rows)
+        self._updates, self._honest = _updates(view, self.rows), Updates.of(self.rows)
         self._mean = self.rows.mean(0)
         squares = linalg.norms(self.rows, centre=self._mean).square().mean()
         self.spread = float(squares.sqrt()) or float(linalg.norms(self._mean[None])) or 1.0
         self._calls = self._refused = 0
+        self.has_refused = False
 
-    def __call__(self, row: Tensor) -> float:
-        """How far the result lies from the honest mean, or on the other side of it."""
-        self._updates.matrix[: self._f] = row
+    def __call__(self, line: Line, gamma: float) -> float:
+        """How far the row at γ moves the result from the honest mean, or to the other side of it."""
         try:
-            # `replace`: what was computed from the last row, such as distances, is not kept.
-            aggregate, _ = self._rule.aggregate(replace(self._updates), self._rule.init(self._context.layout), self._context)
-            result = aggregate.update
+            result = self._rule.aggregate(self._sent(line, gamma), self._memory, self._context)[0].update
         except PreconditionError:
-            result = None
+            result, self.has_refused = None, True
         self._calls += 1
         self._refused += result is None
         gap = (-self._mean if result is None else result - self._mean).double()
         if self._objective == "distance":
             return float(torch.linalg.vector_norm(gap))
         return -float(gap @ torch.nn.functional.normalize(self._mean.double(), dim=0))
+
+    def _sent(self, line: Line, gamma: float) -> Updates:
+        """All rows of this try. Only f of them are new, and those are equal: the others' distances are worked out once."""
+        f, row = self._f, line.at(gamma)
+        self._updates.matrix[:f] = row
+        place = (torch.arange(len(self._updates), device=row.device) - f + 1).clamp(min=0)
+        distances, gram = line.distances(gamma, self._honest.squared_distances), line.gram(gamma, self._honest.gram)
+        norms = torch.cat([linalg.norms(row[None]), self._honest.norms])
+        pairs = (place[:, None], place)
+        return self._updates.knowing(distances[pairs], gram[pairs], norms[place])
 
     def metrics(self, gamma: float, reached: float) -> dict[str, float]:
         """What the events are told of a search that ended in this γ and this damage."""
@@ -73,21 +84,27 @@ def _updates(view: AttackView, honest: Tensor) -> Updates:
     return replace(updates, ids=torch.cat([view.own_ids, known]))
 
 
-def search(damage: Damage, mean: Tensor, direction: Tensor, evaluations: int) -> tuple[float, float]:
-    """The γ >= 0 found to do most with `mean + γ direction`, and what it does; `evaluations` calls of the rule."""
-    length = float(linalg.norms(direction[None]))
-    if length == 0:
-        return 0.0, damage(mean)
-    tried = {gamma: damage(torch.add(mean, direction, alpha=gamma)) for gamma in _coarse(damage.spread / length)}
-    step = 2.0**0.5
-    for _ in range((evaluations - COARSE) // 2):
-        best = max(tried, key=tried.__getitem__)
-        for gamma in (best * step, best / step):
-            tried[gamma] = damage(torch.add(mean, direction, alpha=gamma))
-        step **= 0.5
+def search(damage: Damage, line: Line, evaluations: int) -> tuple[float, float]:
+    """The γ >= 0 found to do most along the line, and what it does; at most `evaluations` calls of the rule.
+
+    It ends at the first round that the rule refuses: a refusal may have cost a long search (MDA's), and others would follow.
+    """
+    if line.length == 0:
+        return 0.0, damage(line, 0.0)
+    tried = dict[float, float]()
+    for gamma in _proposals(tried, damage.spread / line.length**0.5, evaluations):
+        tried[gamma] = damage(line, gamma)
+        if damage.has_refused:
+            break
     best = max(tried, key=tried.__getitem__)
     return best, tried[best]
 
 
-def _coarse(unit: float) -> list[float]:
-    return [_FAR * unit / 2**place for place in range(COARSE)]
+def _proposals(tried: Mapping[float, float], unit: float, evaluations: int) -> Iterator[float]:
+    """Powers of two, then ever smaller steps around the best that was `tried`."""
+    yield from (_FAR * unit / 2**place for place in range(COARSE))
+    step = 2.0**0.5
+    for _ in range((evaluations - COARSE) // 2):
+        best = max(tried, key=tried.__getitem__)
+        yield from (best * step, best / step)
+        step **= 0.5

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from phalanx.attacks.update.colluding import Colluding
 from phalanx.attacks.update.damage import COARSE, Damage, Objective, search
-from phalanx.attacks.update.deviations import Deviation, mean_and_direction
+from phalanx.attacks.update.deviations import Deviation
+from phalanx.attacks.update.line import Line
 from phalanx.core.families import Aggregator
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
 
@@ -20,8 +21,9 @@ class AGRTailored(Colluding, kind="agr_tailored"):
 
     The rule is the server's own, or the one that the attackers take it to be (`aggregator`). γ is searched over `evaluations`
     calls of it: powers of two first, then around the best one. Works against every rule that needs no more than rows,
-    pipelines and your own too; a rule's memory between rounds is unknown to it. Metrics: `gamma` and how far the result was
-    moved (`deviation`), as multiples of the honest spread. Costs `evaluations` times the rule.
+    pipelines and your own too. Of a rule's memory it knows what follows from published updates (CenteredClipping's centre), no
+    more. Metrics: `gamma` and how far the result was moved (`deviation`), as multiples of the honest spread. Costs
+    `evaluations` times the rule, less the distances of honest rows, and ends early where the rule refuses a try.
 
     Reference: Shejwalkar and Houmansadr, Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
     Federated Learning, NDSS 2021, Section IV. Differs from the paper: one search for every rule, where it has a formula for
@@ -43,10 +45,9 @@ class AGRTailored(Colluding, kind="agr_tailored"):
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One row for all attackers; metrics `gamma` and `deviation`."""
         damage = Damage(self.aggregator or view.aggregator, view, context, "distance")
-        mean, direction = mean_and_direction(damage.rows, self.deviation)
-        gamma, reached = search(damage, mean, direction, self.evaluations)
-        row = torch.add(mean, direction, alpha=gamma)
-        return Crafted(row.expand(view.num_byzantine, -1), damage.metrics(gamma, reached)), state
+        line = Line.away_from(damage.rows, self.deviation)
+        gamma, reached = search(damage, line, self.evaluations)
+        return Crafted(line.at(gamma).expand(view.num_byzantine, -1), damage.metrics(gamma, reached)), state
 
 
 class Adaptive(Colluding):
@@ -76,12 +77,11 @@ class Adaptive(Colluding):
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One row for all attackers."""
         damage = Damage(self.aggregator or view.aggregator, view, context, self.objective)
+        ahead = [Line.away_from(damage.rows, deviation) for deviation in get_args(Deviation)]
         best, row, metrics = -torch.inf, damage.rows[0], dict[str, float]()
-        for place, (deviation, sign) in enumerate((kind, sign) for kind in get_args(Deviation) for sign in (1, -1)):
-            mean, direction = mean_and_direction(damage.rows, deviation)
-            direction *= sign
-            gamma, reached = search(damage, mean, direction, self.evaluations)
+        for place, line in enumerate(line for one in ahead for line in (one, one.backwards())):
+            gamma, reached = search(damage, line, self.evaluations)
             if reached > best + 1e-6 * abs(reached):  # of as good ones the first, whatever their last digits
-                best, row = reached, torch.add(mean, direction, alpha=gamma)
+                best, row = reached, line.at(gamma)
                 metrics = {**damage.metrics(gamma, reached), "direction": float(place)}
         return Crafted(row.expand(view.num_byzantine, -1), metrics), state
