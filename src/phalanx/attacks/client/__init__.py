@@ -1,6 +1,7 @@
 """Changes of the attackers' local training."""
 
 from phalanx.attacks.client.constrain_and_scale import AnomalyTerm, ConstrainAndScale
+from phalanx.attacks.client.layer_replacement import LayerReplacement
 from phalanx.attacks.client.lie_backdoor_training import DistanceToMean, LieBackdoorTraining
 from phalanx.attacks.client.neurotoxin import KeepOffTopCoordinates, Neurotoxin
 from phalanx.attacks.client.own_training import OwnTraining
@@ -11,6 +12,7 @@ __all__ = [
     "ConstrainAndScale",
     "DistanceToMean",
     "KeepOffTopCoordinates",
+    "LayerReplacement",
     "LieBackdoorTraining",
     "Neurotoxin",
     "OwnTraining",
