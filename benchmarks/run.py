@@ -9,6 +9,7 @@ import aggregators
 import attacks
 import rounds
 import scale
+import skymask
 import startup
 import training
 from ratios import show
@@ -17,4 +18,4 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     quick = arguments.parse_args().quick
-    show([row for part in (training, aggregators, attacks, rounds, startup, scale) for row in part.measure(quick)])
+    show([row for part in (training, aggregators, skymask, attacks, rounds, startup, scale) for row in part.measure(quick)])
