@@ -14,7 +14,8 @@ class ARC(PreAggregator, kind="arc"):
     """Adaptive robust clipping: rows longer than the (k + 1)-th largest norm are scaled down to it, k = ⌊2 (f / n) (n − f)⌋.
 
     Clips about twice as many rows as there could be attackers, so that no bound has to be known; keeps what the rule behind it
-    promises, and helps most in the first rounds and where clients are very heterogeneous. Time O(n d), memory one more matrix.
+    promises, and helps most in the first rounds and where clients are very heterogeneous. Time O(n d), memory O(n), and one
+    more matrix for rules that read the rows.
 
     Raises: PreconditionError unless n > 2f.
     Reference: Allouah, Guerraoui, Gupta, Jellouli, Rizk, Stephan, Adaptive Gradient Clipping for Robust Federated Learning,
@@ -34,4 +35,4 @@ class ARC(PreAggregator, kind="arc"):
         clipped = 2 * f * (n - f) // n
         bound = updates.norms.sort(descending=True).values[clipped]
         factors = linalg.clip_factors(updates.norms, bound)
-        return updates.replaced(linalg.scale_rows(updates.matrix, factors)), torch.diag(factors)
+        return updates.scaled(factors), torch.diag(factors)

@@ -12,7 +12,8 @@ from phalanx.core.types import RoundContext, Updates
 class ClipNorm(PreAggregator):
     """Scale rows that are longer than `max_norm` down to it: x_i · min(1, max_norm / |x_i|).
 
-    Bounds what one row can do; stops no attacker who stays below the bound. Time O(n d), memory one more matrix.
+    Bounds what one row can do; stops no attacker who stays below the bound. Time O(n d), memory O(n), and one more
+    matrix for rules that read the rows.
 
     Reference: Sun et al., Can You Really Backdoor Federated Learning?, 2019 (arXiv 1911.07963), Section 3.
     >>> updates = Updates.of(torch.tensor([[3., 4.], [0., 1.]]))
@@ -25,4 +26,4 @@ class ClipNorm(PreAggregator):
 
     def transform(self, updates: Updates, context: RoundContext) -> tuple[Updates, Tensor | None]:
         factors = linalg.clip_factors(updates.norms, self.max_norm)
-        return updates.replaced(linalg.scale_rows(updates.matrix, factors)), torch.diag(factors)
+        return updates.scaled(factors), torch.diag(factors)

@@ -55,7 +55,7 @@ class DnC(Aggregator, kind="dnc"):
             if d > self.max_coordinates:
                 chosen = torch.randperm(d, generator=generator)[: self.max_coordinates].sort().values
                 sample = sample[:, chosen.to(sample.device)]
-            gram = linalg.gram(sample, centre=sample[linalg.middle_row(sample)])
+            gram = linalg.gram(sample, centre=sample[linalg.middle_row(linalg.norms(sample))])
             _, projections = top_direction(gram, uniform)
             kept &= smallest(projections, n - self._dropped, updates)
         if not kept.any():

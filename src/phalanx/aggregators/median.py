@@ -30,7 +30,9 @@ class Median(Aggregator):
         require_majority("Median", n, self.num_byzantine)
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
-        return Aggregate(linalg.reduce_sorted_columns(updates.matrix, middle)), state
+        n = len(updates)
+        kept = slice((n - 1) // 2, n // 2 + 1)
+        return Aggregate(linalg.reduce_sorted_columns(updates.matrix, middle, kept=kept)), state
 
 
 def middle(ascending: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from phalanx.core import linalg
 from phalanx.core.families import PreAggregator
 from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import RoundContext, Updates
@@ -13,7 +12,8 @@ class Normalize(PreAggregator):
     """Scale every row to the length `norm`: x_i · norm / |x_i|; rows of zeros stay.
 
     Only directions count then, which takes the gain out of boosting. Short honest updates are blown up, late in training all of
-    them: the server's learning rate has to fall. Time O(n d), memory one more matrix.
+    them: the server's learning rate has to fall. Time O(n d), memory O(n), and one
+    more matrix for rules that read the rows.
 
     Reference: Cao, Fang, Liu, Gong, FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping, NDSS 2021
     (arXiv 2012.13995), Section 4 (normalising the magnitudes).
@@ -27,4 +27,4 @@ class Normalize(PreAggregator):
 
     def transform(self, updates: Updates, context: RoundContext) -> tuple[Updates, Tensor | None]:
         factors = torch.where(updates.norms > 0, self.norm / updates.norms, 0)
-        return updates.replaced(linalg.scale_rows(updates.matrix, factors)), torch.diag(factors)
+        return updates.scaled(factors), torch.diag(factors)

@@ -29,4 +29,5 @@ class TrimmedMean(Aggregator):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         kept = slice(self.num_byzantine, len(updates) - self.num_byzantine)
-        return Aggregate(linalg.reduce_sorted_columns(updates.matrix, lambda ascending: ascending[:, kept].mean(dim=1))), state
+        update = linalg.reduce_sorted_columns(updates.matrix, lambda ascending: ascending.mean(dim=1), kept=kept)
+        return Aggregate(update), state

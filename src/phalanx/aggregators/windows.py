@@ -18,9 +18,14 @@ def nearest_mean(ascending: Tensor, centre: Tensor, count: int) -> Tensor:
         return ascending.mean(dim=1)
     first, behind = ascending[:, :dropped], ascending[:, count:]
     # Halved: the difference of two finite values may not be finite.
-    further_left = (centre * 0.5)[:, None] - first * 0.5
-    further_right = behind * 0.5 - (centre * 0.5)[:, None]
-    start = (further_left > further_right + TIE * (behind * 0.5 - first * 0.5)).sum(dim=1, keepdim=True)
-    place = torch.arange(n, device=ascending.device)
-    inside = (place >= start) & (place < start + count)
-    return torch.where(inside, ascending, 0).sum(dim=1) / count
+    half = (centre * 0.5)[:, None]
+    left, minus_right = torch.sub(half, first, alpha=0.5), torch.sub(half, behind, alpha=0.5)
+    moves_on = left.add_(minus_right, alpha=1 + 2 * TIE) > 0
+    # Wherever it begins, it holds one value of each place modulo `count`: that of its beginning or the one behind the end.
+    window = ascending[:, :count]
+    for start in range(0, dropped, count):
+        turn = slice(start, min(start + count, dropped))
+        width = turn.stop - start
+        moved = torch.where(moves_on[:, turn], behind[:, turn], window[:, :width])
+        window = moved if width == count else torch.cat([moved, window[:, width:]], dim=1)
+    return window.mean(dim=1)

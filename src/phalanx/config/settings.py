@@ -25,7 +25,8 @@ class RunSettings(Component):
     """`[run]`: rounds and seed decide the result; the rest decides how fast it comes and what survives a crash.
 
     `workers` training processes for each of the `devices`: on the CPU they have one thread each and give the same bytes for
-    any number; several GPUs share a round's clients. At most `checkpoint_seconds` of work are lost when the machine dies.
+    any number; several GPUs share a round's clients. As many threads share large aggregations between two trainings. At most
+    `checkpoint_seconds` of work are lost when the machine dies.
     """
 
     deciding: ClassVar[frozenset[str]] = frozenset({"rounds", "seed"})

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from phalanx.core import linalg
 from phalanx.core.capabilities import Capability, require
 from phalanx.core.component import Component
 from phalanx.core.errors import PreconditionError
@@ -289,21 +290,21 @@ class Aggregator(Stage, ABC, family="aggregator"):
         A rule that decides to keep the model returns zeros.
         Raises: PreconditionError (shape, dtype, too few rows), CapabilityError (the rule needs more than rows).
         """
-        finite, ids = finite_rows(matrix, type(self).__name__)
+        finite, ids, norms = finite_rows(matrix, type(self).__name__)
         given = {Capability.INDIVIDUAL_UPDATES, Capability.STABLE_IDS}
         if context is not None:
             given |= {Capability.ROOT_DATA} if context.root is not None else set()
             given |= {Capability.MODEL} if context.model is not None else set()
         require(type(self).__name__, self.needs, given)
         context = context or RoundContext.for_matrix(finite)
-        updates = dataclasses.replace(Updates.of(finite), ids=ids)
+        updates = dataclasses.replace(Updates.of(finite), ids=ids).measured(norms)
         aggregate, _ = self.aggregate(updates, self.init(context.layout), context)
         update = finite.new_zeros(finite.shape[1]) if aggregate.update is None else aggregate.update
         return update.to(matrix.dtype)
 
 
-def finite_rows(matrix: Tensor, who: str) -> tuple[Tensor, Tensor]:
-    """The rows of `[n, d]` without NaN or infinity, in float32 (float64 stays), and which rows those are.
+def finite_rows(matrix: Tensor, who: str) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows of `[n, d]` without NaN or infinity, in float32 (float64 stays), which rows those are, and their norms.
 
     Raises: PreconditionError if the matrix is no floating-point `[n, d]` or nothing is left.
     """
@@ -313,13 +314,15 @@ def finite_rows(matrix: Tensor, who: str) -> tuple[Tensor, Tensor]:
         raise PreconditionError(
             f"{who} needs a floating-point matrix [n, d] with d >= 1; got {matrix.dtype} of shape {list(matrix.shape)}."
         )
-    # Two reductions without a temporary: `isfinite().all()` makes copies of the matrix and takes a hundred times as long.
-    keep = matrix.amax(dim=1).isfinite() & matrix.amin(dim=1).isfinite()
+    rows = matrix.detach() if matrix.dtype == torch.float64 else matrix.detach().to(torch.float32)
+    # Norms take one read, and the rule may want them; `isfinite().all()` makes copies of the matrix. A norm that is not finite
+    # may be that of a finite float64 row.
+    norms = linalg.norms(rows)
+    keep = norms.isfinite()
+    keep[~keep] = rows[~keep].isfinite().all(dim=1)
     if not keep.any():
         raise PreconditionError(f"{who} needs a finite update; got n={len(matrix)}, of which 0 are finite.")
-    rows = matrix.detach() if keep.all() else matrix.detach()[keep]
-    ids = keep.nonzero().flatten().cpu()
-    return (rows, ids) if rows.dtype == torch.float64 else (rows.to(torch.float32), ids)
+    return rows if keep.all() else rows[keep], keep.nonzero().flatten().cpu(), norms[keep]
 
 
 class Selection(Component, ABC, family="selection"):

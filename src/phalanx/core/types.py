@@ -125,7 +125,7 @@ class Updates:
 
     @cached_property
     def _geometry(self) -> linalg.Geometry:
-        return linalg.geometry(self.matrix)
+        return linalg.geometry(self.matrix, lengths=self.norms)
 
     @property
     def squared_distances(self) -> Tensor:
@@ -142,7 +142,7 @@ class Updates:
         seen, typical = self._geometry, self.squared_distances.median(dim=1).values
         if typical[seen.centre] <= 16 * typical.min():
             return seen.gram
-        return self.gram_about(self.matrix[int(typical.argmin())])
+        return self.gram_about(self.row(int(typical.argmin())))
 
     def gram_about(self, centre: Tensor) -> Tensor:
         """Inner products of the rows x_i − centre, `[n, n]` float64, for `centre` `[d]`."""
@@ -161,9 +161,17 @@ class Updates:
         rank = linalg.lexicographic_rank(lambda block: self.columns(block)[distinct], len(distinct))
         return rank.to(place.device)[place]
 
+    def row(self, place: int) -> Tensor:
+        """One row of the matrix, `[d]`."""
+        return self.matrix[place]
+
     def columns(self, block: slice) -> Tensor:
         """Some columns of the matrix, `[n, w]`."""
         return self.matrix[:, block]
+
+    def sums(self, mixing: Tensor) -> Tensor:
+        """The rows M X, `[m, d]`, for M `[m, n]` float64."""
+        return mixing.to(self.matrix) @ self.matrix
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         """Σ w_i x_i, `[d]`, for weights `[n]` float64."""
@@ -175,6 +183,16 @@ class Updates:
         seen = linalg.Geometry(squared_distances, gram, centre=int(gram.diagonal().argmin()))
         vars(informed).update(_geometry=seen, gram=gram, norms=norms)
         return informed
+
+    def measured(self, norms: Tensor) -> "Updates":
+        """The same rows, whose norms `[n]` (float64) the caller has measured already."""
+        informed = replace(self)
+        vars(informed).update(norms=norms)
+        return informed
+
+    def scaled(self, factors: Tensor) -> "Updates":
+        """The rows f_i x_i, for factors f_i >= 0 `[n]` float64: made only if someone reads them."""
+        return _ScaledUpdates(self, factors)
 
     def replaced(self, matrix: Tensor) -> "Updates":
         """The same clients with other rows `[n, d]`."""
@@ -200,7 +218,7 @@ class _MixedUpdates(Updates):
 
     @cached_property
     def matrix(self) -> Tensor:
-        return self.mixing.to(self.parent.matrix.dtype) @ self.parent.matrix
+        return self.parent.sums(self.mixing)
 
     @cached_property
     def _distances(self) -> Tensor:
@@ -217,12 +235,58 @@ class _MixedUpdates(Updates):
     def gram_about(self, centre: Tensor) -> Tensor:
         return self.mixing @ self.parent.gram_about(centre) @ self.mixing.T
 
+    def row(self, place: int) -> Tensor:
+        return self.parent.weighted_sum(self.mixing[place])
+
+    def sums(self, mixing: Tensor) -> Tensor:
+        return self.parent.sums(mixing @ self.mixing)
+
     def columns(self, block: slice) -> Tensor:
         columns = self.parent.columns(block)
         return self.mixing.to(columns.dtype) @ columns
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         return self.parent.weighted_sum(weights.to(self.mixing) @ self.mixing)
+
+
+class _ScaledUpdates(Updates):
+    """Rows that are multiples of a parent's: norms and sums come through the factors, distances from blocks, scaled in turn."""
+
+    def __init__(self, parent: Updates, factors: Tensor) -> None:
+        known = {"buffers": parent.buffers, "ids": parent.ids, "weights": parent.weights}
+        vars(self).update(parent=parent, factors=factors, **known)
+
+    parent: Updates
+    factors: Tensor
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        return linalg.scale_rows(self.parent.matrix, self.factors)
+
+    @cached_property
+    def norms(self) -> Tensor:
+        return self.factors * self.parent.norms
+
+    @cached_property
+    def _geometry(self) -> linalg.Geometry:
+        return linalg.geometry(self.parent.matrix, factors=self.factors, lengths=self.norms)
+
+    def gram_about(self, centre: Tensor) -> Tensor:
+        return linalg.gram(self.parent.matrix, centre=centre, factors=self.factors)
+
+    def row(self, place: int) -> Tensor:
+        return linalg.scale_rows(self.parent.row(place)[None], self.factors[place, None])[0]
+
+    def columns(self, block: slice) -> Tensor:
+        return linalg.scale_rows(self.parent.columns(block), self.factors)
+
+    def sums(self, mixing: Tensor) -> Tensor:
+        if linalg.fits(self.factors, self.parent.matrix.dtype):
+            return self.parent.sums(mixing * self.factors)
+        return super().sums(mixing)
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        return self.parent.weighted_sum(weights.to(self.factors) * self.factors)
 
 
 @dataclass(frozen=True)
@@ -269,7 +333,7 @@ class RoundContext:
     def for_matrix(cls, matrix: Tensor, *, seed: int = 0) -> Self:
         """A context for rows `[n, d]` that belong to no model: global parameters are zero."""
         d = matrix.shape[1]
-        return cls(0, seed, Layout.flat(d), matrix.new_zeros(d), matrix.new_zeros(0))
+        return cls(0, seed, Layout.flat(d), matrix.new_zeros(1).expand(d), matrix.new_zeros(0))
 
     def generator(self, purpose: str, client: int = -1) -> torch.Generator:
         """The generator of this purpose (and client) in this round."""

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
+from phalanx.core import linalg
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
 from phalanx.core.params import Layout, Slot
@@ -96,7 +97,8 @@ class Screening(Component):
         whole run), so `rows` and `ids` no longer correspond afterwards.
         """
         sent = [place for place, status in enumerate(rows.status.tolist()) if status == Status.SENT]
-        reasons = self._reasons(rows, sent)
+        norms = linalg.norms(rows.matrix)
+        reasons = self._reasons((norms, linalg.norms(rows.buffers)), sent)
         rejected = [Rejection(ids[place], reason) for place, reason in sorted(reasons.items())]
         keep = [place for place in sent if place not in reasons]
         for to, place in enumerate(keep):
@@ -105,13 +107,13 @@ class Screening(Component):
                 rows.buffers[to].copy_(rows.buffers[place])
         kept = rows.first(len(keep))
         clients = torch.tensor([ids[place] for place in keep], dtype=torch.int64)
-        return Updates(kept.matrix, kept.buffers, clients, self._weights(samples[keep])), rejected
+        updates = Updates(kept.matrix, kept.buffers, clients, self._weights(samples[keep]))
+        return updates.measured(norms[keep]), rejected
 
-    def _reasons(self, rows: Rows, sent: Sequence[int]) -> dict[int, str]:
+    def _reasons(self, norms: Sequence[Tensor], sent: Sequence[int]) -> dict[int, str]:
         """Why which of the rows at `sent` are dropped, by place. Buffers are judged like parameters: a model needs both."""
         bad, too_large = set[int](), set[int]()
-        for matrix in (rows.matrix, rows.buffers):
-            lengths = norms_with_suspects(matrix)
+        for lengths in (each.tolist() for each in norms):
             finite = [place for place in sent if isfinite(lengths[place])]
             bad.update(set(sent).difference(finite))
             if positive := [lengths[place] for place in finite if lengths[place] > 0]:
@@ -123,15 +125,3 @@ class Screening(Component):
         if self.weights == "uniform":
             return torch.ones(len(samples), dtype=torch.float64)
         return samples.clamp(max=self.max_samples).double() if self.max_samples else samples.double()
-
-
-def norms_with_suspects(matrix: Tensor) -> list[float]:
-    """The norm of every row, not finite exactly where a row holds a NaN or an infinity. One pass over the matrix.
-
-    A finite row can overflow float32's squares, so the few rows whose norm is not finite are looked at once more in float64.
-    """
-    lengths: list[float] = torch.linalg.vector_norm(matrix, dim=1).tolist()
-    for place, length in enumerate(lengths):
-        if not isfinite(length):
-            lengths[place] = float(torch.linalg.vector_norm(matrix[place], dtype=torch.float64))
-    return lengths

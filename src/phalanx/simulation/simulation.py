@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from phalanx.config import Experiment
+from phalanx.core import linalg
 from phalanx.core import params as flat
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.events import Event
@@ -95,11 +96,13 @@ class Simulation:
                 state.adversary,
                 context,
                 lambda places: self.clients.train_honestly([ids[place] for place in places], state.clients, context),
+                lambda places: self.clients.samples([ids[place] for place in places]),
             )
-        with watch.phase("screen"):
+        # Training is over for this round: its workers' cores are free.
+        with watch.phase("screen"), linalg.workers(experiment.run.workers):
             counts = {status.name.lower(): int((rows.status == status).sum()) for status in Status if status != Status.SENT}
             updates, rejected = experiment.screening.screen(rows, ids, self.sample_counts[sampled])
-        with watch.phase("aggregate"):
+        with watch.phase("aggregate"), linalg.workers(experiment.run.workers):
             rooted = replace(context, root=self._root(context, rows))
             aggregate, rule, reason = self._aggregate(updates, state, rooted)
         with watch.phase("server"):
