@@ -3,6 +3,7 @@
 from phalanx.testing.check import check_aggregator
 from phalanx.testing.examples import AGGREGATORS, AggregatorExample
 from phalanx.testing.faulty import FAULTS, faulty_rows
+from phalanx.testing.kappa import Worst, worst_kappa
 from phalanx.testing.laws import LAWS
 
-__all__ = ["AGGREGATORS", "FAULTS", "LAWS", "AggregatorExample", "check_aggregator", "faulty_rows"]
+__all__ = ["AGGREGATORS", "FAULTS", "LAWS", "AggregatorExample", "Worst", "check_aggregator", "faulty_rows", "worst_kappa"]
