@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from phalanx.aggregators import Mean, TrimmedMean
+from phalanx.aggregators import FLTrust, Mean, SkyMask, TrimmedMean
 from phalanx.attacks import (
+    Adaptive,
     Adversary,
     ALittleIsEnough,
     Backdoor,
@@ -203,6 +204,14 @@ def test_what_a_rule_finds_suspicious_is_in_the_events():
     assert event.values["scores"] == [0, None, 0.6667, 1, 1.333, 1.667]
 
 
+@pytest.mark.parametrize("rule", [FLTrust(), SkyMask()])
+def test_an_adaptive_attacker_tries_a_rule_with_a_root_set_on_his_own_samples(rule):
+    adversary = Adversary(who=FirstClients(count=2), update=Adaptive(evaluations=16))
+    with simulate(replace(SMALL, aggregator=rule, root=RootSet(20), adversary=adversary)) as simulation:
+        _, event = simulation.step(simulation.initial_state())
+    assert event.values["attack"]["deviation"] > 0
+
+
 class OnlyFirst(Aggregator):
     """Rejects everyone but the first."""
 
@@ -292,7 +301,15 @@ def test_an_attack_stays_finite_beside_clients_that_diverged():
     for knowledge in ("omniscient", "own"):
         malicious = Adversary(who=FirstClients(count=3), update=ALittleIsEnough(z=1.0, knowledge=knowledge))
         attack(
-            malicious, Mean(), rows, range(len(rows.matrix)), [0, 1, 2], {}, context, lambda places: rows.matrix[list(places)]
+            malicious,
+            Mean(),
+            rows,
+            range(len(rows.matrix)),
+            [0, 1, 2],
+            {},
+            context,
+            train_honestly=lambda places: rows.matrix[list(places)],
+            samples=lambda places: pytest.fail("nobody looks at samples"),
         )
         assert rows.matrix[:3].isfinite().all()
 

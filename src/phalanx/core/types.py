@@ -381,7 +381,7 @@ class AttackView:
     `own` `[f, d]`: the rows their clients trained (with their data attack). `own_clean`: the rows they would have sent if
     honest, trained on demand. `honest` `[h, d]`: everyone else's rows, only for an omniscient attack. `num_updates`: how many
     rows the server will get. `aggregator`: the server's rule, only for an attack that declares to know it. `own_ids` `[f]` and
-    `honest_ids` `[h]`: whose rows they are; None outside of a federation.
+    `honest_ids` `[h]`: whose rows they are, and `own_samples` what the attackers' clients hold, together; None outside of a federation.
     """
 
     own: Tensor
@@ -394,6 +394,7 @@ class AttackView:
     honest_ids: Tensor | None = None
 
     @property
+    own_samples: Callable[[], Samples] | None = None
     def num_byzantine(self) -> int:
         """How many rows the attackers send."""
         return len(self.own)

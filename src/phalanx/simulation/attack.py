@@ -1,13 +1,14 @@
 """The attackers' move in a round: they see what their attack may know, and replace the rows they send."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from phalanx.attacks import Adversary
 from phalanx.core.families import Aggregator
-from phalanx.core.types import AttackView, RoundContext, Rows, State, Status
+from phalanx.core.types import AttackView, RoundContext, Rows, Samples, State, Status
 
 
 def attack(
@@ -19,11 +20,13 @@ def attack(
     state: State,
     context: RoundContext,
     train_honestly: Callable[[Sequence[int]], Tensor],
+    samples: Callable[[Sequence[int]], Samples],
 ) -> tuple[Mapping[str, float], State]:
     """Write the malicious rows of the attackers at `places` in place; what the attack reached, and what it remembers.
 
     `ids` are the sampled clients.
-    `train_honestly` gives the rows `[f, d]` that the clients at some places would have sent as honest ones.
+    `train_honestly` gives the rows `[f, d]` that the clients at some places would have sent as honest ones, `samples` what
+    samples these clients hold.
     """
     sent = rows.status == Status.SENT
     bad = [place for place in places if sent[place]]
@@ -32,6 +35,7 @@ def attack(
     own = rows.matrix[bad]
     sent[bad] = False
 
+    @cache
     def own_clean() -> Tensor:
         rows = own if adversary.data is None and adversary.client is None else train_honestly(bad)
         some, _ = finite(rows)
@@ -51,6 +55,7 @@ def attack(
         previous_update=context.previous_update,
         own_ids=torch.tensor([ids[place] for place in bad]),
         honest_ids=honest_ids,
+        own_samples=lambda: samples(bad),
     )
     crafted, memory = adversary.update.craft(view, state, context)
     rows.matrix[bad] = crafted.rows

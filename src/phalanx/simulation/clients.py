@@ -1,6 +1,7 @@
 """The clients' side of a round: who trains how, in this process or in workers, into which row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from phalanx.config import Experiment
 from phalanx.core.families import DataAttack, StepHook
 from phalanx.core.params import Layout
-from phalanx.core.types import Cohort, RoundContext, Rows, State, Status
+from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
 from phalanx.data import Federation
 from phalanx.training import InProcess, WorkerPool
 
@@ -89,6 +90,11 @@ class Clients:
         out = self.scratch.first(len(ids))
         self._executor.train(self.experiment.training, self._cohort(ids, range(len(ids))), state, context, out)
         return out.matrix
+
+    def samples(self, ids: Sequence[int]) -> Samples:
+        """What these clients hold, together."""
+        train, index = self.federation.train, torch.cat([self.federation.clients[client] for client in ids])
+        return replace(train, images=train.images[index], labels=train.labels[index])
 
     def _cohort(
         self,

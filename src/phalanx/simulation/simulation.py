@@ -231,8 +231,8 @@ class Simulation:
 
         @cache
         def update() -> Tensor:
-            rows, everything = Rows.empty(1, self.layout, device=self.device), torch.arange(len(samples), device=self.device)
             steps = int(sent.steps[sent.status == Status.SENT].median())
+            rows, everything = Rows.empty(1, self.layout, device=self.device), torch.arange(len(samples), device=self.device)
             self.experiment.training.in_steps(steps).train(Cohort((-1,), (0,), samples, (everything,)), {}, context, rows)
             return rows.matrix[0]
 

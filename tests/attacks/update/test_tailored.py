@@ -15,6 +15,7 @@ from phalanx.aggregators import (
     CenteredClipping,
     DnC,
     Flame,
+    FLTrust,
     FoolsGold,
     GeometricMedian,
     Krum,
@@ -33,7 +34,7 @@ from phalanx.attacks.update.line import Line
 from phalanx.core import rng
 from phalanx.core.errors import CapabilityError, ConfigError
 from phalanx.core.families import Aggregator
-from phalanx.core.types import Aggregate, AttackView, RoundContext, Updates
+from phalanx.core.types import Aggregate, AttackView, RoundContext, Samples, Updates
 
 RULES = (
     Median(3),
@@ -103,7 +104,18 @@ def test_outside_of_a_federation_the_rule_must_be_given() -> None:
         AGRTailored()(HONEST, num_byzantine=3)
 
 
-def test_a_rule_that_needs_the_servers_data_cannot_be_asked() -> None:
+def test_attackers_with_samples_put_them_in_the_servers_place() -> None:
+    """They expect FLTrust to compare with their mean clean row, and find the γ that does most to it."""
+    own = HONEST[:3] + 0.1
+    samples = Samples(torch.zeros(200, 1), torch.arange(200) % 2, 2)
+    view = AttackView(own, lambda: own, 3 + len(HONEST), HONEST, FLTrust(), own_samples=lambda: samples)
+    damage = Damage(FLTrust(), view, RoundContext.for_matrix(HONEST), "distance")
+    assert len(damage._context.root.samples) == 100
+    assert torch.equal(damage._context.root.update(), own.mean(dim=0))
+    assert AGRTailored().craft(view, {}, RoundContext.for_matrix(HONEST))[0].metrics["deviation"] > 0
+
+
+def test_without_samples_a_rule_that_needs_the_servers_data_cannot_be_asked() -> None:
     with pytest.raises(CapabilityError, match="An attack made for MoNNA needs a trusted root data set"):
         craft(AGRTailored(), MoNNA(num_byzantine=3))
 

@@ -13,13 +13,14 @@ from phalanx.core import linalg, rng
 from phalanx.core.capabilities import Capability, require
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import Aggregator
-from phalanx.core.types import AttackView, RoundContext, Updates
+from phalanx.core.types import AttackView, Root, RoundContext, Updates
 
 Objective: TypeAlias = Literal["distance", "against"]
 
 COARSE = 16
 """Powers of two that a length is tried at first, down from far outside the honest spread; what is left refines the best."""
 _FAR = 256.0
+_ROOT_LIKE = 100
 
 
 class Damage:
@@ -28,16 +29,21 @@ class Damage:
     Of the rule's memory it has what is public, and its random choices are not the server's. A round that the rule refuses or
     keeps is a step of zero; `refused` is the share of such calls, `has_refused` whether one ended in a PreconditionError.
 
-    Raises: ConfigError without a rule; CapabilityError for a rule that needs the server's data.
+    Where the rule needs the server's data, attackers who have samples put some of their own in their place.
+
+    Raises: ConfigError without a rule; CapabilityError for a rule that needs the server's data from attackers without samples.
     """
 
     def __init__(self, rule: Aggregator | None, view: AttackView, context: RoundContext, objective: Objective) -> None:
         if rule is None:
             raise ConfigError("Outside of a federation the attack needs the rule that it is made for: give `aggregator`.")
-        require(f"An attack made for {type(rule).__name__}", rule.needs, {*Capability} - {Capability.ROOT_DATA})
+        hidden = {Capability.ROOT_DATA} if view.own_samples is None else set()
+        require(f"An attack made for {type(rule).__name__}", rule.needs, {*Capability} - hidden)
         guess = rng.derive(context.seed, "the attackers' guess of the server's choices", context.round)
         self._rule, self._f, self._objective = rule, view.num_byzantine, objective
         self._context = replace(context, seed=guess, previous_update=view.previous_update)
+        if Capability.ROOT_DATA in rule.needs:
+            self._context = replace(self._context, root=_own_root(view, self._context))
         self._memory = rule.public_state(self._context)
         self.rows = crowd(view, context)
         self._updates, self._honest = _updates(view, self.rows), Updates.of(self.rows)
@@ -73,6 +79,15 @@ class Damage:
     def metrics(self, gamma: float, reached: float) -> dict[str, float]:
         """What the events are told of a search that ended in this γ and this damage."""
         return {"gamma": gamma, "deviation": reached / self.spread, "refused": self._refused / max(self._calls, 1)}
+
+
+def _own_root(view: AttackView, context: RoundContext) -> Root:
+    """What attackers take the server's root data to be: some of their clients' samples, and the mean of their clean rows."""
+    assert view.own_samples is not None
+    samples = view.own_samples()
+    drawn = torch.randperm(len(samples), generator=context.generator("attackers' root set"))[:_ROOT_LIKE]
+    chosen, update = drawn.to(samples.labels.device), view.own_clean().mean(dim=0)
+    return Root(replace(samples, images=samples.images[chosen], labels=samples.labels[chosen]), lambda: update)
 
 
 def _updates(view: AttackView, honest: Tensor) -> Updates:

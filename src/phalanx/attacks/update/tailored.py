@@ -20,10 +20,11 @@ class AGRTailored(Colluding, kind="agr_tailored"):
     """All attackers send `mean + γ p`, with the γ that moves this very rule's result farthest from the honest mean.
 
     The rule is the server's own, or the one that the attackers take it to be (`aggregator`). γ is searched over `evaluations`
-    calls of it: powers of two first, then around the best one. Works against every rule that needs no more than rows,
-    pipelines and your own too. Of a rule's memory it knows what follows from published updates (CenteredClipping's centre), no
-    more. Metrics: `gamma` and how far the result was moved (`deviation`), as multiples of the honest spread. Costs
-    `evaluations` times the rule, less the distances of honest rows, and ends early where the rule refuses a try.
+    calls of it: powers of two first, then around the best one. Works against every rule, pipelines and your own too; where
+    one needs the server's data (FLTrust, SkyMask), the attackers' own samples and clean updates stand for them. Of a rule's
+    memory it knows what follows from published updates (CenteredClipping's centre), no more. Metrics: `gamma` and how far the
+    result was moved (`deviation`), as multiples of the honest spread. Costs `evaluations` times the rule, less the distances of
+    honest rows, and ends early where the rule refuses a try.
 
     Reference: Shejwalkar and Houmansadr, Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
     Federated Learning, NDSS 2021, Section IV. Differs from the paper: one search for every rule, where it has a formula for
