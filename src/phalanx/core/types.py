@@ -380,8 +380,8 @@ class AttackView:
 
     `own` `[f, d]`: the rows their clients trained (with their data attack). `own_clean`: the rows they would have sent if
     honest, trained on demand. `honest` `[h, d]`: everyone else's rows, only for an omniscient attack. `num_updates`: how many
-    rows the server will get. `aggregator`: the server's rule, only for an attack that declares to know it. `own_ids` `[f]` and
-    `honest_ids` `[h]`: whose rows they are, and `own_samples` what the attackers' clients hold, together; None outside of a federation.
+    rows the server will get. `aggregator`: the server's rule, only for an attack that declares to know it. Outside of a
+    federation None: `own_ids` `[f]` and `honest_ids` `[h]`, whose rows they are; `own_samples`, all that their clients hold.
     """
 
     own: Tensor
