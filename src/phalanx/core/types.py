@@ -392,9 +392,9 @@ class AttackView:
     previous_update: Tensor | None = None
     own_ids: Tensor | None = None
     honest_ids: Tensor | None = None
+    own_samples: Callable[[], Samples] | None = None
 
     @property
-    own_samples: Callable[[], Samples] | None = None
     def num_byzantine(self) -> int:
         """How many rows the attackers send."""
         return len(self.own)
