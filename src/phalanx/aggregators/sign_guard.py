@@ -1,11 +1,11 @@
 """SignGuard: rows of unusual length or with unusual signs are dropped."""
 
-import warnings
 from dataclasses import KW_ONLY
 
 import torch
 from torch import Tensor
 
+from phalanx.aggregators.mean_shift import largest_cluster
 from phalanx.core import linalg
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Aggregator
@@ -39,7 +39,7 @@ class SignGuard(Aggregator):
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         median = torch.quantile(updates.norms, 0.5)
         usual = (updates.norms >= self.lower * median) & (updates.norms <= self.upper * median)
-        kept = usual & _largest_cluster(self._features(updates, context), updates)
+        kept = usual & largest_cluster(self._features(updates, context), quantile=0.5)
         metrics = {"clip_norm": float(median)}
         if not kept.any():
             return Aggregate(None, influence=kept.double(), metrics=metrics), state
@@ -53,21 +53,3 @@ class SignGuard(Aggregator):
         chosen = torch.randperm(d, generator=context.generator("signguard coordinates"))[:count].sort().values
         signs = updates.matrix[:, chosen.to(updates.matrix.device)].sign()
         return torch.stack([(signs == sign).double().mean(dim=1) for sign in (1, -1, 0)], dim=1)
-
-
-def _largest_cluster(features: Tensor, updates: Updates) -> Tensor:
-    """The mask `[n]` of mean shift's largest cluster, bandwidth from the 0.5 quantile; among equals the smaller features."""
-    from sklearn.cluster import MeanShift, estimate_bandwidth
-
-    points, place = torch.unique(features.cpu(), dim=0, return_inverse=True)
-    everyone = features.cpu().numpy()
-    bandwidth = estimate_bandwidth(everyone, quantile=0.5)
-    if bandwidth == 0:  # at least half of the neighbours of each row are equal to it: equal rows are the clusters
-        labels = torch.arange(len(points))
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about points without a cluster, of which there are none
-            labels = torch.from_numpy(MeanShift(bandwidth=bandwidth).fit(points[place].numpy()).predict(points.numpy())).long()
-    sizes = torch.bincount(labels[place])
-    first = [int((labels == label).nonzero()[0]) for label in range(len(sizes)) if sizes[label] == sizes.max()]
-    return (labels[place] == labels[min(first)]).to(features.device)
