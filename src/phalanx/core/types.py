@@ -365,13 +365,15 @@ class Draw:
     """What poisoning one batch depends on beside its samples.
 
     `chosen` `[B]`: which of them the attack chose for every round (`DataAttack.choose`), or None. `attacker`: the attacker's
-    number among all attackers.
+    number among all attackers. `pool` `[p]`: where in `samples` all those lie that it chose of this client's, or None.
     """
 
     num_classes: int
     generator: torch.Generator
     chosen: Tensor | None = None
     attacker: int = 0
+    samples: Samples | None = None
+    pool: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ class ClientWork:
             # The same samples in every round: this generator does not know the round.
             choosing = rng.generator(work.context.seed, "choose", 0, self.id)
             self._chosen = self._poison.choose(self.samples, self.index, choosing)
+            self._pool = None if self._chosen is None else self.index[self._chosen]
 
     @property
     def changes_samples(self) -> bool:
@@ -134,6 +135,6 @@ class ClientWork:
                 images = augmentation.apply(images, self._augmenting)
         if self._poison is not None:
             chosen = None if self._chosen is None else self._chosen[positions]
-            draw = Draw(self.samples.num_classes, self._poisoning, chosen, self._attacker)
+            draw = Draw(self.samples.num_classes, self._poisoning, chosen, self._attacker, self.samples, self._pool)
             images, labels = self._poison.poison(images, labels, draw)
         return self.samples.normalize(images), labels

@@ -4,6 +4,7 @@ from phalanx.attacks.data.backdoor import Backdoor
 from phalanx.attacks.data.blended import Blended
 from phalanx.attacks.data.clean_label import CleanLabel
 from phalanx.attacks.data.distributed import Distributed
+from phalanx.attacks.data.edge_case import EdgeCase
 from phalanx.attacks.data.label_flip import LabelFlip
 from phalanx.attacks.data.label_flip_all import LabelFlipAll
 from phalanx.attacks.data.patch import Patch
@@ -18,6 +19,7 @@ __all__ = [
     "Blended",
     "CleanLabel",
     "Distributed",
+    "EdgeCase",
     "LabelFlip",
     "LabelFlipAll",
     "Patch",
