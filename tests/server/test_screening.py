@@ -32,6 +32,14 @@ def test_good_rows_pass_untouched():
     assert rejected == []
 
 
+def test_the_rule_gets_the_norms_that_screening_has_measured_of_the_rows_that_are_left():
+    matrix = torch.randn(5, 4)
+    matrix[1] = float("nan")
+    updates, _ = Screening().screen(rows_of(matrix), (7, 8, 9, 10, 11), torch.full((5,), 10))
+    assert "norms" in vars(updates), "they would be measured again"
+    torch.testing.assert_close(updates.norms, updates.matrix.double().norm(dim=1))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("place", [0, 2, 4])
 def test_one_bad_entry_costs_its_client_the_round_and_nobody_else(bad, place):

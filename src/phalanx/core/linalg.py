@@ -277,14 +277,14 @@ def cosine_distances(matrix: Tensor, *, offset: Tensor | None = None) -> Tensor:
 def weighted_sum(weights: Tensor, matrix: Tensor) -> Tensor:
     """Σ w_i x_i, `[d]` in the dtype of the matrix, for weights `[n]` float64. One read of the matrix."""
     weights = weights.to(matrix.device)
-    rounded, is_extreme = _split(weights, matrix.dtype)
+    rounded, extreme = _split(weights, matrix.dtype)
     total = matrix.new_empty(matrix.shape[1])
 
     def one_part(part: slice) -> None:
         torch.mv(matrix[:, part].T, rounded, out=total[part])
 
-    list(_each_part(one_part, len(total), _READ_BLOCK))
-    for row in is_extreme.nonzero().flatten():
+    list(_each_part(one_part, len(total), 4 * _READ_BLOCK))
+    for row in extreme:
         total += matrix[row].double().mul_(weights[row]).to(matrix.dtype)
     return total
 
@@ -292,23 +292,26 @@ def weighted_sum(weights: Tensor, matrix: Tensor) -> Tensor:
 def scale_rows(matrix: Tensor, factors: Tensor) -> Tensor:
     """A new matrix with the rows f_i x_i, for factors `[n]` float64."""
     factors = factors.to(matrix.device)
-    rounded, is_extreme = _split(factors, matrix.dtype)
+    rounded, extreme = _split(factors, matrix.dtype)
     scaled = matrix * rounded[:, None]
-    for row in is_extreme.nonzero().flatten():
+    for row in extreme:
         scaled[row] = matrix[row].double().mul_(factors[row]).to(matrix.dtype)
     return scaled
 
 
 def fits(factors: Tensor, dtype: torch.dtype) -> bool:
     """Whether `dtype` holds all these factors."""
-    return not _split(factors, dtype)[1].any()
+    return not _split(factors, dtype)[1]
 
 
-def _split(weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weights in `dtype`, and the mask of those it cannot hold (a row of 1e38 clipped to 1): they are 0 in the former."""
-    size, holds = weights.abs(), torch.finfo(dtype)
-    is_extreme = (size != 0) & ((size < holds.tiny) | (size > holds.max))
-    return weights.masked_fill(is_extreme, 0).to(dtype), is_extreme
+def _split(weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, list[int]]:
+    """Weights in `dtype`, and which of them it cannot hold (a row of 1e38 clipped to 1): they are 0 in the former."""
+    holds = torch.finfo(dtype)
+    extreme = [place for place, weight in enumerate(weights.tolist()) if weight and not holds.tiny <= abs(weight) <= holds.max]
+    if extreme:
+        weights = weights.clone()
+        weights[extreme] = 0
+    return weights.to(dtype), extreme
 
 
 def clip_factors(lengths: Tensor, bound: float | Tensor) -> Tensor:
