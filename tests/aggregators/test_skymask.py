@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from phalanx.aggregators import Mean, OfficialSkyMask, SkyMask
+from phalanx.aggregators import ClipToMedianNorm, Mean, OfficialSkyMask, Pipeline, SkyMask
 from phalanx.attacks.update import ALittleIsEnough, MinMax
 from phalanx.core.errors import CapabilityError, PreconditionError
 from phalanx.core.families import Aggregator
@@ -156,14 +156,23 @@ def test_nobody_like_the_server_keeps_the_model_and_says_so() -> None:
     assert not result.influence.any()
 
 
-def test_a_merged_model_without_a_finite_loss_keeps_the_model() -> None:
+@pytest.mark.parametrize("rule", [SkyMask(), OfficialSkyMask()])
+def test_a_merged_model_without_a_finite_loss_is_an_error_that_says_why(rule: Aggregator) -> None:
     rows, context = scene()
-    rows[0] = 3e38
     lost = dataclasses.replace(context, global_params=torch.full_like(context.global_params, 3e38))
-    for rule in (SkyMask(), OfficialSkyMask()):
-        result = aggregate(rows, lost, rule)
-        assert result.update is None
-        assert not result.influence.any()
+    with pytest.raises(PreconditionError, match="some are too long for it"):
+        aggregate(rows, lost, rule)
+
+
+def test_an_honest_row_at_a_million_times_its_length_passes_and_clipping_in_front_bounds_it() -> None:
+    """The merged model is right about everything: no loss, no gradient, no masks."""
+    honest, context = scene()
+    rows = torch.cat([1e6 * honest[:1], honest])
+    result = aggregate(rows, context)
+    assert result.metrics["root_loss"] == 0
+    assert kept(result) == list(range(15))
+    clipped = aggregate(rows, context, Pipeline((ClipToMedianNorm(), SkyMask())))
+    assert (clipped.update - honest.mean(dim=0)).norm() < 0.2 * honest.mean(dim=0).norm()
 
 
 @pytest.mark.parametrize("rule", [SkyMask(), OfficialSkyMask()])

@@ -32,15 +32,17 @@ class SkyMask(Aggregator, kind="skymask"):
     points = PCA(sigmoid(m_i) > threshold), to 2 dimensions, divided by their rms;  mixture of two Gaussians
     two clusters where BIC(1) > BIC(2) and the mean silhouette > min_silhouette
     ```
-    Needs no number of attackers, and may stand a majority of them: the root set names the honest cluster. In measurements it
-    held Min-Max, trimmed-mean attacks, A Little Is Enough and scaling. It fails against a sign flip of updates that are mostly
-    noise (late rounds), against label flips and Min-Sum while the model is at chance, and with very few root samples (20). A
-    client who sends nothing but the honest mean's noise is not seen. Where all honest masks differ too, a small
-    `min_silhouette` costs honest clients; it was chosen on HAR and Fashion-MNIST. Scores: the share of the parameters in which
-    a client's binary mask differs from the server's. Memory: the masks, as much as the updates. Time: `steps` backward passes
-    over the root data and O(n d) each.
+    Needs no number of attackers, and may stand a majority of them: the root set names the honest cluster. It sees attackers who
+    are alike and unlike the rest (Min-Max, Fang's attacks, scaled label flips); it is blind to those who clamp themselves to
+    the honest spread (LieBackdoor), and to an honest update that is boosted, which only makes the merged model more certain:
+    ClipToMedianNorm in front of it, in a pipeline, bounds that. It fails where honest updates are mostly noise (a sign flip in
+    late rounds), where the model is at chance (label flips, Min-Sum in a CNN's first rounds), and with very few root samples
+    (20). A low `min_silhouette` costs honest clients, a high one finds fewer attackers; the default was chosen on HAR and
+    Fashion-MNIST. Scores: the share of the parameters in which a client's binary mask differs from the server's. Memory: the
+    masks, as much as the updates. Time: `steps` backward passes over the root data, and O(n d) for each.
 
-    Raises: PreconditionError if the server's own update is not finite; CapabilityError without root data or model.
+    Raises: PreconditionError if the server's own update or the merged model's loss is not finite; CapabilityError without root
+    data or model.
     Reference: Yan et al., SkyMask: Attack-agnostic Robust Federated Learning with Fine-grained Learnable Masks, ECCV 2024
     (arXiv 2312.12484).
     Differs from the paper: its steps (a learning rate of 1e7 on gradients clamped to 1e-7, see OfficialSkyMask) saturate and
@@ -63,8 +65,6 @@ class SkyMask(Aggregator, kind="skymask"):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         trained = trained_masks(updates, context, steps=self.steps, choose_step=self._step)
-        if not trained.is_finite:
-            return untrained(updates), state
         gram = mask_gram(trained.masks, logit(self.threshold))
         found = split(principal_points(gram), mixture_seed(context), regularisation=1e-2, starts=3)
         is_split = found.delta_bic > 0 and found.silhouette > self.min_silhouette
@@ -87,7 +87,7 @@ def trained_masks(
 ) -> TrainedMasks:
     """Masks of the clients' and the server's own models, trained on the root data.
 
-    Raises: PreconditionError if the server's own update is not finite.
+    Raises: PreconditionError if the server's own update or the merged model's loss is not finite.
     """
     assert context.root is not None  # what `needs` promises
     root = context.root.update()
@@ -98,11 +98,6 @@ def trained_masks(
     with root_loss(context) as loss:
         candidates = Candidates(updates.matrix, root.to(updates.matrix))
         return train_masks(candidates, loss, steps=steps, choose_step=choose_step, stops=stops)
-
-
-def untrained(updates: Updates) -> Aggregate:
-    """The model is kept where the merged model's loss is not finite: nobody is known to be honest."""
-    return Aggregate(None, influence=torch.zeros(len(updates), dtype=torch.float64), metrics={"mask_steps": 0.0})
 
 
 def verdict(updates: Updates, trained: TrainedMasks, gram: Tensor, found: Split, is_split: bool) -> Aggregate:
