@@ -22,10 +22,9 @@ def nearest_mean(ascending: Tensor, centre: Tensor, count: int) -> Tensor:
     left, minus_right = torch.sub(half, first, alpha=0.5), torch.sub(half, behind, alpha=0.5)
     moves_on = left.add_(minus_right, alpha=1 + 2 * TIE) > 0
     # Wherever it begins, it holds one value of each place modulo `count`: that of its beginning or the one behind the end.
-    window = ascending[:, :count]
+    window = rest = ascending[:, :count]
     for start in range(0, dropped, count):
         turn = slice(start, min(start + count, dropped))
         width = turn.stop - start
-        moved = torch.where(moves_on[:, turn], behind[:, turn], window[:, :width])
-        window = moved if width == count else torch.cat([moved, window[:, width:]], dim=1)
-    return window.mean(dim=1)
+        window, rest = torch.where(moves_on[:, turn], behind[:, turn], window[:, :width]), window[:, width:]
+    return (window.sum(dim=1) + rest.sum(dim=1)) / count

@@ -88,7 +88,7 @@ def norms(matrix: Tensor, *, centre: Tensor | None = None) -> Tensor:
     error is near 1e-8, in a third of the time of float64. Not finite exactly where a float32 row is not finite.
     """
     n, d = matrix.shape
-    width = _READ_BLOCK if centre is None else _width(n)
+    width = _READ_BLOCK if centre is None or n <= _FEW_ROWS else _width(n)
 
     def squares(part: slice) -> Tensor:
         total = torch.zeros(n, dtype=torch.float64, device=matrix.device)
@@ -98,10 +98,9 @@ def norms(matrix: Tensor, *, centre: Tensor | None = None) -> Tensor:
             if centre is not None:
                 rows = torch.sub(rows, centre[block], out=buffer[:, : rows.shape[1]])
             lengths = _lengths(rows)
-            if (suspect := _suspect(lengths)).any():
-                rows = matrix[suspect, block].double()
-                rows = rows if centre is None else rows.sub_(centre[block])
-                lengths[suspect] = torch.linalg.vector_norm(rows, dim=1)
+            for place in _suspects(lengths):
+                row = matrix[place, block].double()
+                lengths[place] = torch.linalg.vector_norm(row if centre is None else row.sub_(centre[block]))
             total += lengths.square_()
         return total
 
@@ -116,9 +115,9 @@ def _lengths(rows: Tensor) -> Tensor:
     return lengths
 
 
-def _suspect(lengths: Tensor) -> Tensor:
-    """The mask of lengths whose squares float32 may have lost; of NaN, too."""
-    return ~((lengths > _SMALLEST) & (lengths < _LARGEST))
+def _suspects(lengths: Tensor) -> list[int]:
+    """The places of lengths whose squares float32 may have lost; of NaN, too."""
+    return [place for place, length in enumerate(lengths.tolist()) if not _SMALLEST < length < _LARGEST]
 
 
 def _sum(parts: Iterator[Tensor]) -> Tensor:
@@ -196,9 +195,9 @@ def gram(matrix: Tensor, *, centre: Tensor, members: Tensor | None = None, facto
             chosen = matrix[:, block] if members is None else matrix[:, block].index_select(0, members)
             chosen = chosen if factors is None else scale_rows(chosen, factors)
             rows = torch.sub(chosen, centre[block], out=buffer[:, : chosen.shape[1]])
-            suspect = _suspect(_lower_triangle(rows, product).diagonal().sqrt())
+            suspects = _suspects(_lower_triangle(rows, product).diagonal().sqrt())
             # Rows of zeros are nothing to worry about: the centre is one of them.
-            if rows[suspect].any():
+            if any(rows[place].any() for place in suspects):
                 # Each row is scaled by a power of two, which costs no digit, so that no square leaves float32's range.
                 exponent = torch.frexp(rows.abs().amax(dim=1)).exponent.clamp(-126, 126)
                 rows *= torch.exp2(-exponent).to(rows.dtype)[:, None]
