@@ -27,7 +27,7 @@ class FLDetector(Aggregator, kind="fldetector"):
     ```
     The rest is averaged. Made against attackers who change their mind every round; those who train like everyone (backdoors
     without a boost, label flips) are as predictable as honest clients, and many local steps on little data make the honest
-    unpredictable. Who sent nothing in the last round is not judged in this one. `is_permanent`: an excluded client stays so,
+    unpredictable. Who sent nothing in the last round gets no distance in this one. `is_permanent`: an excluded client stays so,
     with all of its later updates; else every round decides anew. If nobody is left, the model is kept. Scores: score_i (NaN
     where there is none). State: each client's last update (n · d numbers) and 2 · window vectors. Time O(n d + window² d).
 
@@ -63,8 +63,8 @@ class FLDetector(Aggregator, kind="fldetector"):
         distances = torch.full_like(updates.norms, torch.nan)
         if "moves" not in state:
             return distances
-        moved = params - state["params"].to(params.device)
-        change = hessian_product(state["moves"], state["changes"], moved)
+        moved = params - state["params"].to(params)
+        change = hessian_product(state["moves"].to(params), state["changes"].to(params), moved)
         for place, client in enumerate(updates.ids.tolist()):
             last = state.get(f"{client}.update")
             if last is None or int(state[f"{client}.round"]) != int(state["rounds"]):
