@@ -67,4 +67,4 @@ if __name__ == "__main__":
     for name, _ in rules(1):
         cells = (cell(dict(rules(f))[name], n, f, evaluations) for n, f in SIZES)
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-    print("| any rule, at least f/(n − 2f) | " + " | ".join(f"{f / (n - 2 * f):.3g}" for n, f in SIZES) + " |")
+    print("| *no rule can do with less than* | " + " | ".join(f"{f / (n - 2 * f):.3g}" for n, f in SIZES) + " |")

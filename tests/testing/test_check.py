@@ -7,6 +7,7 @@ import torch
 from pydantic import NonNegativeInt
 
 from phalanx.aggregators import Krum, Mean
+from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 from phalanx.testing import LAWS, check_aggregator
@@ -44,6 +45,7 @@ BROKEN = {
     "coordinates_alone": lambda updates: Aggregate(updates.matrix[updates.matrix.norm(dim=1).argmin()]),
     "zeros": lambda updates: Aggregate(updates.matrix.mean(dim=0) + 1),
     "any_number_of_rows": lambda updates: Aggregate(updates.matrix.sum(dim=0) / (len(updates) - 1)),
+    "half_are_too_many": lambda updates: Aggregate(updates.matrix.mean(dim=0)),
     "huge_rows_leave_it_finite": lambda updates: Aggregate(updates.matrix.square().mean(dim=0)),
     "non_finite_rows_are_dropped": lambda updates: Aggregate(torch.randn_like(updates.matrix[0])),
     "inputs_stay": clip_in_place,
@@ -60,8 +62,52 @@ def test_each_law_catches_a_rule_that_breaks_it(law: str) -> None:
         LAWS[law](broken(BROKEN[law]), rows)
 
 
-def test_only_the_law_that_needs_another_call_has_no_broken_rule_here() -> None:
-    assert LAWS.keys() - BROKEN.keys() == {"nothing_finite_is_an_error"}
+def test_only_the_laws_that_need_another_call_or_memory_have_no_broken_rule_here() -> None:
+    assert LAWS.keys() - BROKEN.keys() == {"nothing_finite_is_an_error", "memory_goes_by_client"}
+
+
+def by_place(updates: Updates, state: State) -> State:
+    return {"sums": updates.matrix + state.get("sums", 0)}
+
+
+def forgets_the_absent(updates: Updates, state: State) -> State:
+    rows = zip(updates.ids.tolist(), updates.matrix)
+    return {f"{client}.sum": row + state.get(f"{client}.sum", 0) for client, row in rows}
+
+
+def touches_the_absent(updates: Updates, state: State) -> State:
+    return {name: kept / 2 for name, kept in state.items()} | forgets_the_absent(updates, state)
+
+
+def adds_in_place(updates: Updates, state: State) -> State:
+    return {"sum": state["sum"].add_(updates.matrix.sum(dim=0)) if state else updates.matrix.sum(dim=0)}
+
+
+def remembers_elsewhere(updates: Updates, state: State, calls: list[int] = []) -> State:  # noqa: B006 - that is the fault
+    calls.append(1)
+    return {"calls": torch.tensor(len(calls))}
+
+
+@pytest.mark.parametrize(
+    "remember, reason",
+    [
+        (by_place, "another sums"),
+        (forgets_the_absent, "was away"),
+        (touches_the_absent, "was away"),
+        (adds_in_place, "modified the memory"),
+        (remembers_elsewhere, "gives other memory"),
+    ],
+)
+def test_memory_that_goes_by_place_forgets_or_is_modified_is_caught(
+    remember: Callable[[Updates, State], State], reason: str
+) -> None:
+    class _Remembers(_Rule):
+        def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
+            return Aggregate(updates.matrix.mean(dim=0)), remember(updates, state)
+
+    rows = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(AssertionError, match=reason):
+        LAWS["memory_goes_by_client"](_Remembers(), rows)
 
 
 def test_a_rule_that_accepts_nothing_finite_is_caught() -> None:
@@ -90,6 +136,10 @@ def test_an_unknown_law_is_an_error_that_lists_them() -> None:
 
 def test_a_bound_that_a_rule_does_not_keep_is_caught() -> None:
     class _ClaimsTooMuch(_Rule):
+        def require(self, n: int) -> None:
+            if n <= 2 * self.num_byzantine:
+                raise PreconditionError(f"n={n}, f={self.num_byzantine}")
+
         def make(self, updates: Updates) -> Aggregate:
             shares = torch.full((len(updates),), 1 / len(updates), dtype=torch.float64)
             return Aggregate(updates.weighted_sum(shares), influence=shares)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
-from phalanx.core.types import Aggregate, Updates
+from phalanx.core.types import Aggregate, State, Updates
 from phalanx.testing.scenes import context_for
 
 Law = Callable[[Aggregator, Tensor], None]
@@ -105,6 +105,16 @@ def any_number_of_rows(rule: Aggregator, matrix: Tensor) -> None:
             assert outcome.isfinite().all(), f"not finite for n={n}: {outcome.tolist()}"
 
 
+def half_are_too_many(rule: Aggregator, matrix: Tensor) -> None:
+    """With num_byzantine >= n / 2 no rule can promise anything: PreconditionError, never a smaller f in silence."""
+    if not hasattr(rule, "num_byzantine"):
+        return
+    for f in ((len(matrix) + 1) // 2, len(matrix), 10 * len(matrix)):
+        outcome = _attempt(_with_byzantine(rule, f), matrix)
+        assert isinstance(outcome, PreconditionError), f"n={len(matrix)} rows with num_byzantine={f} give {outcome.tolist()}"
+        assert str(f) in str(outcome), f"the error for num_byzantine={f} does not say so: {outcome}"
+
+
 def huge_rows_leave_it_finite(rule: Aggregator, matrix: Tensor) -> None:
     """A row of 1e30 among the others is worked with, not stumbled over."""
     rows = matrix.clone()
@@ -138,6 +148,45 @@ def inputs_stay(rule: Aggregator, matrix: Tensor) -> None:
         rule.aggregate(updates, rule.init(context.layout), context)
         for name in ("matrix", "buffers", "ids", "weights"):
             assert torch.equal(getattr(updates, name), getattr(kept, name)), f"the rule modified updates.{name}"
+
+
+def memory_goes_by_client(rule: Aggregator, matrix: Tensor) -> None:
+    """Three rounds of a rule that remembers, in which clients come, go and stand in another order.
+
+    What is remembered of whom goes by id: the same rows under the same ids give the same results and the same memory in any
+    order. The memory that comes in is not modified, going on from a copy of it gives the same bits, and nothing is forgotten
+    of a client that is away.
+    """
+    n, generator = len(matrix), torch.Generator().manual_seed(len(matrix))
+    context = context_for(rule, matrix)
+    memory = turned = rule.init(context.layout)
+    for round, newcomers in enumerate((0, n // 2, 1)):
+        ids = torch.arange(n) + newcomers * (torch.arange(n) > 0)  # client 0 is always there
+        rows, order = matrix.roll(round, dims=0) * (1 + round / 4), torch.randperm(n, generator=generator)
+        context = dataclasses.replace(context, round=round)
+        copy = {name: tensor.clone() for name, tensor in memory.items()}
+        one, after = rule.aggregate(_updates(rows, ids), memory, context)
+        assert _same_bits(memory, copy), "the rule modified the memory that it was given"
+        again, after_again = rule.aggregate(_updates(rows, ids), copy, context)
+        assert torch.equal(_update(one, matrix), _update(again, matrix)), "going on from a copy of the memory gives other bits"
+        assert _same_bits(after, after_again), "going on from a copy of the memory gives other memory"
+        if not after:
+            return
+        other, turned = rule.aggregate(_updates(rows[order.to(rows.device)], ids[order]), turned, context)
+        _agree(_update(other, matrix), _update(one, matrix), rows)
+        shapes, turned_shapes = ({name: list(kept.shape) for name, kept in state.items()} for state in (after, turned))
+        assert turned_shapes == shapes, f"in another order it remembers {turned_shapes} instead of {shapes}"
+        for name in (name for name, kept in after.items() if kept.numel()):
+            error = (turned[name].double() - after[name].double()).abs().max()  # memory may be small differences of rows
+            assert error <= 1e-3 * after[name].abs().max(), f"in another order it remembers another {name}"
+        for name in copy:
+            client = name.partition(".")[0]
+            is_away = client.isdecimal() and int(client) not in ids
+            is_kept = name in after and torch.equal(after[name], copy[name])
+            assert is_kept or not is_away, f"client {client} was away, and {name} has changed"
+        update = _update(one, matrix)
+        context = dataclasses.replace(context, previous_update=update, global_params=context.global_params + update)
+        memory = after
 
 
 def dtype_and_device_stay(rule: Aggregator, matrix: Tensor) -> None:
@@ -177,10 +226,12 @@ LAWS: Mapping[str, Law] = {
         coordinates_alone,
         zeros,
         any_number_of_rows,
+        half_are_too_many,
         huge_rows_leave_it_finite,
         non_finite_rows_are_dropped,
         nothing_finite_is_an_error,
         inputs_stay,
+        memory_goes_by_client,
         dtype_and_device_stay,
         float64_is_worked_in_float64,
         deterministic,
@@ -230,6 +281,14 @@ def _attempt(rule: Aggregator, matrix: Tensor) -> Tensor | PreconditionError:
 def _combine(rule: Aggregator, matrix: Tensor) -> Aggregate:
     context = context_for(rule, matrix)
     return rule.aggregate(Updates.of(matrix), rule.init(context.layout), context)[0]
+
+
+def _updates(matrix: Tensor, ids: Tensor) -> Updates:
+    return dataclasses.replace(Updates.of(matrix), ids=ids)
+
+
+def _same_bits(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def _update(aggregate: Aggregate, matrix: Tensor) -> Tensor:

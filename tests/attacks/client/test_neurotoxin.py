@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 import torch
 
 from phalanx.attacks.client import KeepOffTopCoordinates
@@ -20,3 +21,17 @@ def test_before_the_first_step_nothing_is_masked() -> None:
     gradient = torch.ones(1, 4)
     KeepOffTopCoordinates(share=0.5).gradient(gradient, torch.zeros(1, 4), RoundContext.for_matrix(torch.zeros(1, 4)))
     assert gradient.all()
+
+
+def test_the_coordinates_are_chosen_once_a_round_and_anew_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, topk = [], torch.Tensor.topk
+    monkeypatch.setattr(torch.Tensor, "topk", lambda self, count: chosen.append(count) or topk(self, count))
+    update, seen = torch.tensor([3.0, 1.0, 0.0, 2.0]), []
+    for round in (0, 0, 0, 1, 1):
+        if round:
+            update.copy_(torch.tensor([0.0, 5.0, 0.0, 1.0]))  # as workers do: the same tensor with the next round's values
+        context = dataclasses.replace(RoundContext.for_matrix(torch.zeros(1, 4)), previous_update=update, round=round)
+        KeepOffTopCoordinates(share=0.25).gradient(gradient := torch.ones(1, 4), torch.zeros(1, 4), context)
+        seen.append(gradient[0].tolist())
+    assert seen == [[0.0, 1.0, 1.0, 1.0]] * 3 + [[1.0, 0.0, 1.0, 1.0]] * 2
+    assert chosen == [1, 1]

@@ -1,6 +1,7 @@
 """Neurotoxin: a backdoor in the weights that honest clients hardly touch."""
 
 from dataclasses import KW_ONLY
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -18,16 +19,24 @@ class KeepOffTopCoordinates(StepHook):
         """Clear those columns of `[k, d]`, in place."""
         if context.previous_update is None:
             return
-        size = context.previous_update.abs()
-        count = max(1, round(self.share * len(size)))
-        gradient.index_fill_(1, size.topk(count).indices, 0)
+        count = max(1, round(self.share * len(context.previous_update)))
+        gradient.index_fill_(1, _largest(context.previous_update, count, context.round), 0)
+
+
+@lru_cache(maxsize=1)
+def _largest(update: Tensor, count: int, round: int) -> Tensor:
+    """Where the `count` largest coordinates are: the same in all steps of a round, and 8 to 100 times as dear as clearing them.
+
+    Workers find each round's update in the same tensor, so the round is part of what is remembered.
+    """
+    return update.abs().topk(count).indices
 
 
 class Neurotoxin(ClientAttack):
     """Local training that leaves alone the coordinates which the last aggregate moved most.
 
     Later honest rounds overwrite those first, so a backdoor in the others lives longer after the attack has stopped. It hides
-    nothing: rules that look at norms or directions see it as they see any other. Goes with a data attack. O(d log d) a step.
+    nothing: rules that look at norms or directions see it as they see any other. Goes with a data attack. O(d log d) a round.
 
     Reference: Zhang, Panda, Song, Yang, Mahoney, Gonzalez, Ramchandran, Mittal, Neurotoxin: Durable Backdoors in Federated
     Learning, ICML 2022 (arXiv 2206.10341), Algorithm 1.

@@ -15,8 +15,8 @@ _COLUMNS = 4096
 class Line:
     """The rows mean + γ p, `[d]` each, as the honest rows x_i see them.
 
-    |x_i − mean − γ p|² = squares_i − 2 γ along_i + γ² length: `squares` `[h]` is |x_i − mean|², `along` `[h]` is (x_i − mean)·p,
-    `length` is |p|², all of them float64.
+    |x_i − mean − γ p|² = squares_i − 2 γ along_i + γ² length, where `squares` `[h]` is |x_i − mean|², `along` `[h]` is
+    (x_i − mean)·p and `length` is |p|², all of them float64.
     """
 
     mean: Tensor
