@@ -22,7 +22,7 @@ _BLOCK, _WIDE_BLOCK, _FEW_ROWS = 1 << 12, 1 << 13, 32
 """Columns of a block, more where rows are few: enough to pay for its dozen calls, few enough for the cache and for float32 sums
 inside it."""
 _READ_BLOCK = 1 << 15
-"""Columns of a block that is read and not copied."""
+"""Columns of a block that is read and not copied, or whose copy is small."""
 _GROUP = 512
 """Columns whose squares float32 may add up."""
 _PARTS = 8
@@ -41,7 +41,7 @@ become 6 at n = 10, and 18 become 15 at n = 50. So wide a block pays for its cal
 _CANCELLED = 2.0**-5
 """A distance below this share of what it was subtracted from has lost too many digits and is measured again."""
 
-
+_Block = npt.NDArray[Any]
 _Part = TypeVar("_Part")
 _POOL: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)
 
@@ -88,7 +88,7 @@ def norms(matrix: Tensor, *, centre: Tensor | None = None) -> Tensor:
     error is near 1e-8, in a third of the time of float64. Not finite exactly where a float32 row is not finite.
     """
     n, d = matrix.shape
-    width = _READ_BLOCK if centre is None or n <= _FEW_ROWS else _width(n)
+    width = _READ_BLOCK if centre is None or n <= _FEW_ROWS else _BLOCK
 
     def squares(part: slice) -> Tensor:
         total = torch.zeros(n, dtype=torch.float64, device=matrix.device)
@@ -354,9 +354,6 @@ def reduce_sorted_columns(
 
     list(_each_part(one_part, d, width))
     return result
-
-
-_Block = npt.NDArray[Any]
 
 
 def _sorted_by_network(blocks: Iterator[_Block], n: int, kept: slice, width: int, dtype: Any) -> Iterator[Tensor]:
