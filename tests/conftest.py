@@ -1,6 +1,7 @@
 """What every test lives under: one thread, the same examples each time, no network, and real data only where it is offered."""
 
 import ipaddress
+import json
 import os
 import random
 import socket
@@ -12,7 +13,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import numpy as np
 import pytest
+import tomli_w
 import torch
+
+from phalanx.experiments import Sweep, SweepRecord
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("phalanx", derandomize=True, deadline=None, max_examples=30, database=None)
@@ -77,3 +81,24 @@ def _is_local(host: str | bytes | None) -> bool:
         return name in (None, "", "localhost") or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A sweep's folder in which the cells with a score are finished: `written(axes, {names of the place: final row})`."""
+
+    def write(axes, scores):
+        base = {"data": {"kind": "synthetic"}, "adversary": {"who": {"kind": "first_clients", "count": 2}}}
+        sweep = Sweep.from_tables(base, axes)
+        for cell in sweep.cells:
+            if (final := scores.get(tuple(cell.place.values()))) is not None:
+                folder = tmp_path / "cells" / cell.folder_name
+                folder.mkdir(parents=True)
+                (folder / "config.toml").write_text(cell.experiment.to_toml())
+                (folder / "result.json").write_text(
+                    json.dumps({"experiment": cell.experiment.digest(), "final": {"round": 0} | final})
+                )
+        (tmp_path / "sweep.toml").write_text(tomli_w.dumps(sweep.to_tables()))
+        return SweepRecord.read(tmp_path)
+
+    return write

@@ -15,7 +15,7 @@ def largest_cluster(points: Tensor, *, quantile: float) -> Tensor:
     and `estimate_bandwidth` give the same; for the few points of a round all climb together, a hundred times as fast. Time
     O(n² k) a step.
     """
-    distinct, place, counts = torch.unique(points.double().cpu(), dim=0, return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    distinct, place, counts = torch.unique(points.double().cpu(), dim=0, return_inverse=True, return_counts=True)
     bandwidth = _bandwidth(distinct.repeat_interleave(counts, dim=0), quantile)
     # A bandwidth of zero: that share of each point's neighbours are equal to it, and equal points are the clusters.
     labels = torch.arange(len(distinct)) if bandwidth == 0 else _labels(distinct, counts.double(), bandwidth)
@@ -55,4 +55,5 @@ def _centres(modes: Tensor, mass: Tensor, bandwidth: float) -> Tensor:
 
 
 def _distances(some: Tensor, others: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(some[:, None] - others, dim=2)
+    distances: Tensor = torch.linalg.vector_norm(some[:, None] - others, dim=2)
+    return distances

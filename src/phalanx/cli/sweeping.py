@@ -8,11 +8,14 @@ from phalanx.cli.sweep_progress import SweepProgress
 from phalanx.cli.terminal import console
 from phalanx.core.errors import CheckpointError, PhalanxError, Stopped
 from phalanx.core.toml import parse_setting
-from phalanx.experiments import Leaderboard, Sweep, SweepRecord, leaderboards, run_sweep
+from phalanx.experiments import Leaderboard, Sweep, SweepRecord, leaderboards, losses, run_sweep
 from phalanx.experiments.sweep_record import FILE
 from phalanx.report.numbers import count
 from phalanx.report.tables import rich_table, to_csv, to_document, to_latex, to_markdown
+from phalanx.report.worst_cases import to_markdown as worst_cases_to_markdown
 from phalanx.simulation.checkpoint import write_atomically
+
+WORST_CASES = "worst_cases.md"
 
 
 def sweep_file(
@@ -38,7 +41,7 @@ def sweep_file(
         write(leaderboards(SweepRecord.of(folder, sweep)), folder)
         raise
     boards = leaderboards(record)
-    written = write(boards, folder)
+    written = [*write(boards, folder), *write_worst_cases(record)]
     if as_json:
         print(json.dumps(document(record, boards), indent=2))  # noqa: T201 - the command's output
     else:
@@ -69,6 +72,19 @@ def write(boards: tuple[Leaderboard, ...], folder: Path) -> list[str]:
     for name, form in texts.items():
         write_atomically(folder / name, form(boards).encode())
     return list(texts)
+
+
+def write_worst_cases(record: SweepRecord) -> list[str]:
+    """Write what the worst attack costs each rule as Markdown, if the sweep crosses rules, attacks and no attack.
+
+    Raises: CheckpointError if the folder cannot be written.
+    """
+    maps, path = [found for found in losses(record) if found.worst], record.folder / WORST_CASES
+    if not maps:
+        path.unlink(missing_ok=True)
+        return []
+    write_atomically(path, worst_cases_to_markdown(maps, record.sweep.axes[-2].name).encode())
+    return [WORST_CASES]
 
 
 def document(record: SweepRecord, boards: tuple[Leaderboard, ...]) -> dict[str, Any]:

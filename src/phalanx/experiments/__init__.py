@@ -3,6 +3,7 @@
 from phalanx.experiments.axis import Axis
 from phalanx.experiments.custom import CustomData, CustomModel
 from phalanx.experiments.leaderboard import Grid, Leaderboard, Score, leaderboards
+from phalanx.experiments.losses import Losses, losses
 from phalanx.experiments.record import RunRecord, experiment_of
 from phalanx.experiments.run import RunResult, resume, run
 from phalanx.experiments.run_sweep import SweepListener, run_sweep
@@ -16,6 +17,7 @@ __all__ = [
     "CustomModel",
     "Grid",
     "Leaderboard",
+    "Losses",
     "RunRecord",
     "RunResult",
     "Score",
@@ -25,6 +27,7 @@ __all__ = [
     "experiment_of",
     "is_sweep",
     "leaderboards",
+    "losses",
     "resume",
     "run",
     "run_sweep",

@@ -10,6 +10,7 @@ from phalanx.report.panels.partition import Partition
 from phalanx.report.panels.rejections import Rejections
 from phalanx.report.panels.reproduction import Reproduction
 from phalanx.report.panels.results import Results
+from phalanx.report.panels.robustness import Robustness
 from phalanx.report.panels.scores import Scores
 from phalanx.report.panels.times import Times
 
@@ -24,6 +25,7 @@ __all__ = [
     "Rejections",
     "Reproduction",
     "Results",
+    "Robustness",
     "Scores",
     "Times",
 ]
