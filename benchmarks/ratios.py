@@ -14,25 +14,26 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a benchmark: what was measured, what came out, and the bar that it is held against."""
+    """One line of a benchmark: what was measured, what came out, and the bar that it is held against (None: others are)."""
 
     what: str
     value: float
-    bar: float
+    bar: float | None
     unit: str = "×"
     higher_is_better: bool = True
 
     @property
     def is_reached(self) -> bool:
-        return self.value >= self.bar if self.higher_is_better else self.value <= self.bar
+        return self.bar is None or (self.value >= self.bar if self.higher_is_better else self.value <= self.bar)
 
 
 def show(rows: Sequence[Row]) -> None:
     """Print the rows as a table; a missed bar stays in it and says so."""
     table = Table("what", "measured", "bar", "")
     for row in rows:
-        bar = f"{'≥' if row.higher_is_better else '≤'} {row.bar:g}"
-        table.add_row(row.what, f"{row.value:.3g} {row.unit}", bar, "reached" if row.is_reached else "*missed*")
+        bar = "" if row.bar is None else f"{'≥' if row.higher_is_better else '≤'} {row.bar:.4g}"
+        reached = "" if row.bar is None else "reached" if row.is_reached else "*missed*"
+        table.add_row(row.what, f"{row.value:.3g} {row.unit}", bar, reached)
     Console(width=140).print(table)
 
 
