@@ -34,8 +34,10 @@ class Simulation:
     """
 
     def __init__(self, experiment: Experiment, federation: Federation, model: nn.Module) -> None:
+        self.experiment = experiment
         adversary = experiment.adversary.fitted(federation.train, experiment.run.seed)
-        self.experiment = experiment = replace(experiment, adversary=adversary)
+        fitted = replace(experiment, adversary=adversary)  # what trains and tests; what is written down stays as it was given
+        self._poison = adversary.data
         self.devices = choose_devices(experiment.run)
         is_pooled = len(self.devices) * experiment.run.workers > 1
         # With a pool, everything but training and testing is done on the CPU, where the workers' rows are.
@@ -47,9 +49,9 @@ class Simulation:
         self.sample_counts = torch.tensor([len(index) for index in federation.clients])
         # Buffers that do not travel (counters, caches) as they were: they must not tell how often a model was tested.
         self._resting = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        check(experiment, self.federation, self.model, self._context(self.initial_state()))
+        check(fitted, self.federation, self.model, self._context(self.initial_state()))
         self._rest(self.model)
-        self.clients = Clients(experiment, self.federation, self.model, self.layout, self.devices)
+        self.clients = Clients(fitted, self.federation, self.model, self.layout, self.devices)
         self._tested, self._test = self.model, self.federation.test
 
     def __enter__(self) -> Self:
@@ -139,9 +141,8 @@ class Simulation:
         with watch.phase("evaluate"):
             self._rest(self._tested)
             flat.load(self._tested, state.params, state.buffers)
-            poison = self.experiment.adversary.data
             batch_size = self.experiment.evaluation.batch_size
-            found = evaluate(self._tested, self._test, poison=poison, batch_size=batch_size)
+            found = evaluate(self._tested, self._test, poison=self._poison, batch_size=batch_size)
             self._rest(self._tested)
         return evaluation_event(state.round - 1, found, watch.seconds)
 

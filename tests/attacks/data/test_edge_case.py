@@ -1,6 +1,7 @@
 """EdgeCase: what is rare by hand and against scikit-learn, what is relabelled and counted, and that it works."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         EdgeCase(0, target=1).poison(*samples.pixels(torch.tensor([0])), Draw(2, generator()))
 
 
-def last(rule: Aggregator, when: Schedule, **fields: object) -> dict[str, float]:
+def last(rule: Aggregator, when: Schedule, out: Path | None = None, **fields: object) -> dict[str, float]:
     attack = EdgeCase(3, target=8, share=0.3)
     settings = {
         "run": RunSettings(rounds=12),
@@ -133,7 +134,7 @@ def last(rule: Aggregator, when: Schedule, **fields: object) -> dict[str, float]
         "training": SGD(lr=0.1, epochs=2, batch_size=16),
         "adversary": Adversary(who=FirstClients(count=3), when=when, data=attack, update=ModelReplacement()),
     }
-    return phalanx.run(phalanx.Experiment(aggregator=rule, **(settings | fields))).metrics[-1]
+    return phalanx.run(phalanx.Experiment(aggregator=rule, **(settings | fields)), out=out).metrics[-1]
 
 
 def test_boosted_it_fools_the_mean_on_rare_samples_and_a_trimmed_mean_stops_it() -> None:
@@ -141,6 +142,11 @@ def test_boosted_it_fools_the_mean_on_rare_samples_and_a_trimmed_mean_stops_it()
     assert attacked["attack_success"] > 0.3 > 0.1 > honest["attack_success"]
     assert defended["attack_success"] < 0.1
     assert attacked["accuracy"] > 0.9
+
+
+def test_a_run_folder_holds_the_attack_as_it_was_given(tmp_path: Path) -> None:
+    last(Mean(), Always(), out=tmp_path / "run", run=RunSettings(rounds=1))
+    assert "density" not in (tmp_path / "run" / "config.toml").read_text()
 
 
 @pytest.mark.parametrize("model", [LogisticRegression(), CNN()], ids=lambda model: model.kind)
