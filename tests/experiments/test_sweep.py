@@ -210,26 +210,28 @@ def test_a_path_that_leads_nowhere_is_a_mistake_of_its_cell():
         _ = found.cells
 
 
-def test_a_variant_names_values_that_the_base_and_other_variants_use():
-    base = BASE | {"adversary": {"who": {"kind": "first_clients", "count": "$f"}, "update": {"kind": "sign_flip"}}}
+def test_variants_share_values_by_name():
+    base = BASE | {"adversary": {"who": {"kind": "first_clients", "count": 1}, "update": {"kind": "sign_flip"}}}
     axes = {
-        "attackers": {"few": {"let.f": 1}, "more": {"let.f": 3}},
-        "rule": {"krum": {"aggregator": {"kind": "krum", "num_byzantine": "$f"}}, "mean": {"aggregator.kind": "mean"}},
+        "let": {"scale": 3.0},
+        "attackers": {"few": {"let.f": 1}, "more": {"let": {"f": 3}, "adversary.who.count": "$f"}},
+        "rule": {"krum": {"aggregator": {"kind": "krum", "num_byzantine": "$f"}}, "mean": {"adversary.update.scale": "$scale"}},
     }
     found = Sweep.from_tables(base, axes)
     assert [cell.experiment.aggregator for cell in found.cells] == [Krum(1), Mean(), Krum(3), Mean()]
     assert [cell.experiment.adversary.who.count for cell in found.cells] == [1, 1, 3, 3]
+    assert [cell.experiment.adversary.update.scale for cell in found.cells] == [1.0, 3.0, 1.0, 3.0]
     table = tomllib.loads(tomli_w.dumps(found.to_tables()))
     again = Sweep.from_tables(table, table.pop("sweep"))
     assert [cell.experiment for cell in again.cells] == [cell.experiment for cell in found.cells]
 
 
-def test_values_stand_inside_of_lists_too_and_other_dollars_stay_what_they_are():
-    stages = [{"kind": "nearest_neighbor_mixing", "num_byzantine": "$f"}, {"kind": "median"}]
-    found = sweep(f={"one": {"let.f": 1}}, rule={"x": {"aggregator": {"kind": "pipeline", "stages": stages}}})
+def test_a_shared_value_may_be_a_table_and_stand_in_a_list():
+    noise = {"kind": "paper"}
+    stages = [{"kind": "nearest_neighbor_mixing", "num_byzantine": "$f"}, {"kind": "flame", "noise": "$noise"}]
+    found = sweep(let={"noise": noise, "f": 1}, rule={"x": {"aggregator": {"kind": "pipeline", "stages": stages}}})
     assert found.cells[0].experiment.aggregator.stages[0].num_byzantine == 1
-    with pytest.raises(ConfigError, match=r"kind = .\$5. is unknown"):
-        _ = sweep(rule={"x": {"aggregator.kind": "$5"}}).cells
+    assert found.cells[0].experiment.aggregator.stages[1].noise.kind == "paper"
 
 
 @pytest.mark.parametrize(
@@ -239,9 +241,15 @@ def test_values_stand_inside_of_lists_too_and_other_dollars_stay_what_they_are()
         ({"run.rounds": "$g"}, "cell (x a): '$g' has no value in let. Allowed: nothing."),
         ({"let": 3}, "cell (x a): let must be a table of values such as { f = 2 }; got 3."),
         ({"let.f": 2.5, "run.rounds": "$f"}, "cell (x a): run.rounds: "),
+        ({"aggregator.kind": "$5"}, "cell (x a): aggregator: kind = '$5' is unknown."),
     ],
 )
 def test_a_mistake_with_values_names_the_cell_and_the_name(settings, message):
     with pytest.raises(ConfigError) as error:
         _ = sweep(x={"a": settings}).cells
     assert message in str(error.value)
+
+
+def test_shared_values_are_a_table():
+    with pytest.raises(ConfigError, match=r"sweep\.let must be a table of values such as \{ f = 2 \}; got 3\."):
+        sweep(let=3, x={"a": {}})

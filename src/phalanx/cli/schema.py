@@ -18,6 +18,10 @@ SWEEP: dict[str, Any] = {
             "minItems": 1,
             "uniqueItems": True,
         },
+        "let": {
+            "description": 'Values that variants share: "$name" stands for the value of that name. A variant may set its own.',
+            "type": "object",
+        },
         "cross": {
             "description": "Settings with the values to cross: training.lr = [0.1, 0.3].",
             "$ref": "#/$defs/sweep.values",

@@ -8,14 +8,14 @@ training.lr = [0.1, 0.3]
 none = {}
 min_max = { adversary.update.kind = "min_max" }
 
-A variant may name values that others use: `few = { let.f = 2 }` beside `aggregator.num_byzantine = "$f"`, in the base config or
-in any variant.
+Variants share values by name: `few = { let.f = 2 }` in one axis, `aggregator.num_byzantine = "$f"` in another; those in
+`[sweep.let]` are everybody's.
 """
 
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -59,6 +59,7 @@ class Sweep:
     base: Mapping[str, Any]
     axes: tuple[Axis, ...]
     seeds: tuple[int, ...]
+    let: Mapping[str, Any] = field(default_factory=dict)
     source: str = "sweep"
 
     @classmethod
@@ -92,12 +93,14 @@ class Sweep:
         is_right = is_list(seeds) and all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
         if not is_right or len(set(seeds)) < len(seeds):
             raise ConfigError(f"sweep.seeds must be a list of different integers from 0 to 2^63 - 1; got {seeds!r}.")
-        axes: list[Axis] = []
+        let, axes = crossed.get("let", {}), list[Axis]()
+        if not isinstance(let, Mapping):
+            raise ConfigError(f"sweep.let must be a table of values such as {{ f = 2 }}; got {let!r}.")
         for name, table in crossed.items():
-            if name == "seeds":
+            if name in ("seeds", "let"):
                 continue
             if not isinstance(table, Mapping) or not table:
-                hint = "." if name == "cross" else nearest(name, ["seeds", "cross"])
+                hint = "." if name == "cross" else nearest(name, ["seeds", "cross", "let"])
                 raise ConfigError(f"sweep.{name} must be a table of variants; got {table!r}{hint}")
             axes += crossed_axes(table) if name == "cross" else [named_axis(name, table)]
         if any("run.seed" in dict(leaves(settings)) for axis in axes for settings in axis.variants.values()):
@@ -108,7 +111,7 @@ class Sweep:
         names = [name for axis in axes for name in (axis.name, *axis.variants)]
         if broken := [name for name in names if re.search(r"[\x00-\x1f\x7f]", name)]:
             raise ConfigError(f"sweep: axes and variants need names of one line; got {broken[0]!r}.")
-        return cls(base, tuple(axes), tuple(seeds), source)
+        return cls(base, tuple(axes), tuple(seeds), let, source)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -131,7 +134,8 @@ class Sweep:
                 axes.setdefault("cross", {})[axis.name] = [settings[axis.name] for settings in axis.variants.values()]
             else:
                 axes[axis.name] = {name: nested(settings) for name, settings in axis.variants.items()}
-        return {**self.base, "sweep": {"seeds": list(self.seeds), **axes}}
+        shared = {"let": dict(self.let)} if self.let else {}
+        return {**self.base, "sweep": {"seeds": list(self.seeds), **shared, **axes}}
 
     def _cross(self) -> Iterator[Cell]:
         for chosen in itertools.product(*(axis.variants for axis in self.axes)):
@@ -140,7 +144,7 @@ class Sweep:
             for axis in self.axes:
                 settings |= axis.variants[place[axis.name]]
             try:
-                experiment = Experiment.from_table(with_values(Experiment.overridden(self.base, settings)))
+                experiment = Experiment.from_table(Experiment.overridden(self.base, with_values(settings, self.let)))
             except ConfigError as error:
                 where = ", ".join(f"{axis} {variant}" for axis, variant in place.items())
                 raise ConfigError(f"{self.source}: cell ({where}): {error}") from None
