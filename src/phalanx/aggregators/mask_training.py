@@ -41,11 +41,15 @@ class MaskStep:
 
 @dataclass(frozen=True)
 class TrainedMasks:
-    """Masks `[n + 1, d]` before the sigmoid, the root's last, and the losses that training saw."""
+    """Masks `[n + 1, d]` before the sigmoid, the root's last, and the losses that training saw.
+
+    `is_finite`: whether the loss and its gradient always were. A row may be so long that no merged model has a loss.
+    """
 
     masks: Tensor
     losses: tuple[float, ...]
     steps: int
+    is_finite: bool
 
 
 def train_masks(
@@ -59,9 +63,7 @@ def train_masks(
     """Descend on the merged model's loss in the masks, from 1 everywhere.
 
     `choose_step` may ask for the sizes of all entries of the first gradient `[(n + 1) d]`, which it may overwrite; `stops` is
-    asked after every loss. Memory: the masks and three blocks.
-
-    Raises: PreconditionError if the loss or its gradient is not finite.
+    asked after every loss. Training ends where the loss or its gradient is not finite. Memory: the masks and three blocks.
     """
     masks = candidates.rows.new_ones(len(candidates), candidates.rows.shape[1])
     merge, losses, step = candidates.merged(masks), list[float](), MaskStep(0, 0)
@@ -69,17 +71,14 @@ def train_masks(
         value, gradient = loss(merge.update)
         losses.append(value)
         if not (abs(value) < torch.inf and gradient.isfinite().all()):
-            raise PreconditionError(
-                f"The merged model of n={len(candidates.rows)} updates has no finite loss and gradient on the root data: some "
-                "are too long for it. Lower screening.norm_cap."
-            )
+            return TrainedMasks(masks, tuple(losses), turn, is_finite=False)
         if stops(losses):
-            return TrainedMasks(masks, tuple(losses), turn)
+            return TrainedMasks(masks, tuple(losses), turn, is_finite=True)
         if turn == 0:
             step = choose_step(partial(candidates.first_sizes, gradient, merge, masks))
             masks.fill_(1)
         candidates.descend(masks, gradient, step, merge)
-    return TrainedMasks(masks, tuple(losses), steps)
+    return TrainedMasks(masks, tuple(losses), steps, is_finite=True)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from phalanx.aggregators.skymask import (
     logit,
     mixture_seed,
     trained_masks,
+    untrained,
     verdict,
 )
 from phalanx.core.capabilities import Capability
@@ -34,8 +35,7 @@ class OfficialSkyMask(Aggregator, kind="official_skymask"):
     one: 21 to 58 % of the honest clients are rejected without an attack. Training stops after 10 steps if the loss has fallen
     by less than 0.01. Time and memory are SkyMask's.
 
-    Raises: PreconditionError if the server's own update or the merged model's loss is not finite; CapabilityError without root
-    data or model.
+    Raises: PreconditionError if the server's own update is not finite; CapabilityError without root data or model.
     Reference: Yan et al., SkyMask: Attack-agnostic Robust Federated Learning with Fine-grained Learnable Masks, ECCV 2024
     (arXiv 2312.12484).
     Differs from the authors' code: its candidates all get the head of the parameter vector, its softmax runs over the batch,
@@ -54,6 +54,8 @@ class OfficialSkyMask(Aggregator, kind="official_skymask"):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         trained = trained_masks(updates, context, steps=self.steps, choose_step=self._step, stops=_has_stalled)
+        if not trained.is_finite:
+            return untrained(updates, trained), state
         gram = mask_gram(trained.masks, logit(self.threshold))
         found = split(principal_points(gram), mixture_seed(context), regularisation=1e-6, starts=1)
         return verdict(updates, trained, gram, found, is_split=bool(found.labels.any())), state

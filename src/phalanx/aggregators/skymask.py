@@ -39,10 +39,10 @@ class SkyMask(Aggregator, kind="skymask"):
     late rounds), where the model is at chance (label flips, Min-Sum in a CNN's first rounds), and with very few root samples
     (20). A low `min_silhouette` costs honest clients, a high one finds fewer attackers; the default was chosen on HAR and
     Fashion-MNIST. Scores: the share of the parameters in which a client's binary mask differs from the server's. Memory: the
-    masks, as much as the updates. Time: `steps` backward passes over the root data, and O(n d) for each.
+    masks, as much as the updates. Time: `steps` backward passes over the root data, and O(n d) for each. The model is kept if
+    nobody is like the server, or an update is so long that the merged model has no finite loss (`screening.norm_cap`).
 
-    Raises: PreconditionError if the server's own update or the merged model's loss is not finite; CapabilityError without root
-    data or model.
+    Raises: PreconditionError if the server's own update is not finite; CapabilityError without root data or model.
     Reference: Yan et al., SkyMask: Attack-agnostic Robust Federated Learning with Fine-grained Learnable Masks, ECCV 2024
     (arXiv 2312.12484).
     Differs from the paper: its steps (a learning rate of 1e7 on gradients clamped to 1e-7, see OfficialSkyMask) saturate and
@@ -65,6 +65,8 @@ class SkyMask(Aggregator, kind="skymask"):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         trained = trained_masks(updates, context, steps=self.steps, choose_step=self._step)
+        if not trained.is_finite:
+            return untrained(updates, trained), state
         gram = mask_gram(trained.masks, logit(self.threshold))
         found = split(principal_points(gram), mixture_seed(context), regularisation=1e-2, starts=3)
         is_split = found.delta_bic > 0 and found.silhouette > self.min_silhouette
@@ -87,7 +89,7 @@ def trained_masks(
 ) -> TrainedMasks:
     """Masks of the clients' and the server's own models, trained on the root data.
 
-    Raises: PreconditionError if the server's own update or the merged model's loss is not finite.
+    Raises: PreconditionError if the server's own update is not finite.
     """
     assert context.root is not None  # what `needs` promises
     root = context.root.update()
@@ -98,6 +100,12 @@ def trained_masks(
     with root_loss(context) as loss:
         candidates = Candidates(updates.matrix, root.to(updates.matrix))
         return train_masks(candidates, loss, steps=steps, choose_step=choose_step, stops=stops)
+
+
+def untrained(updates: Updates, trained: TrainedMasks) -> Aggregate:
+    """The model is kept where the merged one has no finite loss: nobody is known to be honest."""
+    metrics = {"mask_steps": float(trained.steps), "root_loss": trained.losses[-1]}
+    return Aggregate(None, influence=torch.zeros(len(updates), dtype=torch.float64), metrics=metrics)
 
 
 def verdict(updates: Updates, trained: TrainedMasks, gram: Tensor, found: Split, is_split: bool) -> Aggregate:
