@@ -32,6 +32,13 @@ def test_norms_are_those_of_float64() -> None:
     torch.testing.assert_close(linalg.norms(matrix), matrix.double().norm(dim=1), rtol=3e-8, atol=0)
 
 
+def test_norms_about_one_of_the_rows_leave_float64_rows_alone() -> None:
+    matrix = normal(3, 50).double()
+    kept = matrix.clone()
+    assert linalg.norms(matrix, centre=matrix[0])[0] == 0
+    assert torch.equal(matrix, kept)
+
+
 @pytest.mark.parametrize("scale", [1e-42, 1e-20, 1.0, 1e20, 1e37])
 def test_distances_hold_from_subnormal_to_huge_rows(scale: float) -> None:
     assert worst_error(normal(12, 500) * scale) < 2e-6

@@ -100,7 +100,8 @@ def norms(matrix: Tensor, *, centre: Tensor | None = None) -> Tensor:
             lengths = _lengths(rows)
             for place in _suspects(lengths):
                 row = matrix[place, block].double()
-                lengths[place] = torch.linalg.vector_norm(row if centre is None else row.sub_(centre[block]))
+                # Not in place: a float64 row is still the caller's.
+                lengths[place] = torch.linalg.vector_norm(row if centre is None else row - centre[block])
             total += lengths.square_()
         return total
 
