@@ -287,7 +287,9 @@ class Aggregator(Stage, ABC, family="aggregator"):
     def __call__(self, matrix: Tensor, *, context: RoundContext | None = None) -> Tensor:
         """`[n, d] -> [d]`: the rule outside of any federation; non-finite rows are dropped, dtype and device kept.
 
-        A rule that decides to keep the model returns zeros.
+        A rule that decides to keep the model returns zeros. Without a context every call is round 0 of seed 0, so what a rule
+        draws (noise, coordinates) is the same each time: give `RoundContext.for_matrix(matrix, seed=round)`.
+
         Raises: PreconditionError (shape, dtype, too few rows), CapabilityError (the rule needs more than rows).
         """
         finite, ids, norms = finite_rows(matrix, type(self).__name__)
