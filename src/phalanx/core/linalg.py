@@ -285,7 +285,7 @@ def weighted_sum(weights: Tensor, matrix: Tensor) -> Tensor:
 
     list(_each_part(one_part, len(total), 4 * _READ_BLOCK))
     for row in extreme:
-        total += matrix[row].double().mul_(weights[row]).to(matrix.dtype)
+        total += (matrix[row].double() * weights[row]).to(matrix.dtype)
     return total
 
 
@@ -295,7 +295,7 @@ def scale_rows(matrix: Tensor, factors: Tensor) -> Tensor:
     rounded, extreme = _split(factors, matrix.dtype)
     scaled = matrix * rounded[:, None]
     for row in extreme:
-        scaled[row] = matrix[row].double().mul_(factors[row]).to(matrix.dtype)
+        scaled[row] = (matrix[row].double() * factors[row]).to(matrix.dtype)
     return scaled
 
 
