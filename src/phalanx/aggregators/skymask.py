@@ -39,9 +39,10 @@ class SkyMask(Aggregator, kind="skymask"):
     late rounds), where the model is at chance (label flips, Min-Sum in a CNN's first rounds), and with very few root samples
     (20). A low `min_silhouette` costs honest clients, a high one finds fewer attackers; the default was chosen on HAR and
     Fashion-MNIST. Where the server's own mask stands alone, all clients are rejected: seen on MNIST with biased clients and
-    no attack (experiments/skymask/other_data.toml). Scores: the share of the parameters in which a client's binary mask differs from the server's. Memory: the
-    masks, as much as the updates. Time: `steps` backward passes over the root data, and O(n d) for each. The model is kept if
-    nobody is like the server, or an update is so long that the merged model has no finite loss (`screening.norm_cap`).
+    no attack (experiments/skymask/other_data.toml). The model is kept then, and beside an update that is so long that the
+    merged model has no finite loss (`screening.norm_cap`). Scores: the share of the parameters in which a client's binary mask
+    differs from the server's. Memory: the masks, as much as the updates. Time: `steps` backward passes over the root data, and
+    O(n d) for each.
 
     Raises: PreconditionError if the server's own update is not finite; CapabilityError without root data or model.
     Reference: Yan et al., SkyMask: Attack-agnostic Robust Federated Learning with Fine-grained Learnable Masks, ECCV 2024
