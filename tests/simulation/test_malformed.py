@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from phalanx.core.params import Layout
-from phalanx.core.types import RoundContext
+from phalanx.core.types import Root, RoundContext, Samples
 from phalanx.server import Screening, receive
 from phalanx.testing import AGGREGATORS
 from phalanx.testing.replies import honest_replies, malformed_replies
 
 MODEL = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
 LAYOUT = Layout.of(MODEL)
+ROOT = Root(Samples(torch.arange(48.0).view(8, 6) / 48, torch.arange(8) % 3, 3), lambda: torch.linspace(-0.1, 0.1, LAYOUT.d))
 RULES = [example.rule for example in AGGREGATORS]
 
 
@@ -19,7 +20,8 @@ def outcome(replies, rule):
     """What the server makes of replies: the update's bytes, and the rejections."""
     rows, ids, malformed = receive(replies, LAYOUT)
     updates, rejected = Screening().screen(rows, ids, torch.ones(len(ids)))
-    context = RoundContext(0, 0, LAYOUT, torch.zeros(LAYOUT.d), torch.zeros(LAYOUT.b), model=MODEL, input_shape=(6,))
+    known = {"model": MODEL, "root": ROOT, "input_shape": (6,)}
+    context = RoundContext(0, 0, LAYOUT, torch.zeros(LAYOUT.d), torch.zeros(LAYOUT.b), **known)
     aggregate, _ = rule.aggregate(updates, rule.init(LAYOUT), context)
     return aggregate.update.numpy().tobytes(), [*malformed, *rejected]
 
