@@ -32,7 +32,7 @@ from phalanx.attacks.update import Adaptive, AGRTailored, MinMax
 from phalanx.attacks.update.damage import Damage
 from phalanx.attacks.update.line import Line
 from phalanx.core import rng
-from phalanx.core.errors import CapabilityError, ConfigError
+from phalanx.core.errors import CapabilityError, ConfigError, PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, AttackView, RoundContext, Samples, Updates
 
@@ -224,7 +224,7 @@ def test_the_memory_of_others_stays_unknown() -> None:
     assert FoolsGold().public_state(context) == {}
 
 
-def test_a_rule_that_searches_in_vain_is_asked_once_a_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_searches_in_vain_is_asked_three_times_a_direction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phalanx.aggregators.mda.MOST_STEPS", 3)
     asked = []
 
@@ -234,7 +234,22 @@ def test_a_rule_that_searches_in_vain_is_asked_once_a_direction(monkeypatch: pyt
             return super().combine(updates, state, context)
 
     assert craft(Adaptive(), Counted(3)).metrics["refused"] == 1
-    assert len(asked) == 6
+    assert len(asked) == 18
+
+
+def test_refusals_in_one_direction_do_not_end_the_others() -> None:
+    calls = []
+
+    class Moody(Median, kind="moody"):
+        def combine(self, updates, state, context):
+            calls.append(len(updates))
+            if len(calls) <= 3:
+                raise PreconditionError("Not now.")
+            return super().combine(updates, state, context)
+
+    metrics = craft(Adaptive(evaluations=24), Moody()).metrics
+    assert len(calls) == 3 + 5 * 24
+    assert metrics["refused"] == pytest.approx(3 / len(calls))
 
 
 @pytest.mark.parametrize("scale", [2.0**66, 2.0**-80])

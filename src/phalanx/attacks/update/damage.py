@@ -20,6 +20,7 @@ Objective: TypeAlias = Literal["distance", "against"]
 COARSE = 16
 """Powers of two that a length is tried at first, down from far outside the honest spread; what is left refines the best."""
 _FAR = 256.0
+_MOST_REFUSALS = 3
 _ROOT_LIKE = 100
 
 
@@ -27,7 +28,7 @@ class Damage:
     """Calls the rule on the honest rows `[h, d]` and f copies of a malicious one. `spread` is how far the former lie apart.
 
     Of the rule's memory it has what is public, and its random choices are not the server's. A round that the rule refuses or
-    keeps is a step of zero; `refused` is the share of such calls, `has_refused` whether one ended in a PreconditionError.
+    keeps is a step of zero; the metric `refused` is the share of such calls. `refused`: how many ended in a PreconditionError.
 
     Where the rule needs the server's data, attackers who have samples put some of their own in their place.
 
@@ -50,17 +51,17 @@ class Damage:
         self._mean = self.rows.mean(0)
         squares = linalg.norms(self.rows, centre=self._mean).square().mean()
         self.spread = float(squares.sqrt()) or float(linalg.norms(self._mean[None])) or 1.0
-        self._calls = self._refused = 0
-        self.has_refused = False
+        self._calls = self._idle = self.refused = 0
 
     def __call__(self, line: Line, gamma: float) -> float:
         """How far the row at γ moves the result from the honest mean, or to the other side of it."""
         try:
             result = self._rule.aggregate(self._sent(line, gamma), self._memory, self._context)[0].update
         except PreconditionError:
-            result, self.has_refused = None, True
+            result = None
+            self.refused += 1
         self._calls += 1
-        self._refused += result is None
+        self._idle += result is None
         gap = (-self._mean if result is None else result - self._mean).double()
         if self._objective == "distance":
             return float(torch.linalg.vector_norm(gap))
@@ -78,7 +79,7 @@ class Damage:
 
     def metrics(self, gamma: float, reached: float) -> dict[str, float]:
         """What the events are told of a search that ended in this γ and this damage."""
-        return {"gamma": gamma, "deviation": reached / self.spread, "refused": self._refused / max(self._calls, 1)}
+        return {"gamma": gamma, "deviation": reached / self.spread, "refused": self._idle / max(self._calls, 1)}
 
 
 def _own_root(view: AttackView, context: RoundContext) -> Root:
@@ -102,14 +103,14 @@ def _updates(view: AttackView, honest: Tensor) -> Updates:
 def search(damage: Damage, line: Line, evaluations: int) -> tuple[float, float]:
     """The γ >= 0 found to do most along the line, and what it does; at most `evaluations` calls of the rule.
 
-    It ends at the first round that the rule refuses: a refusal may have cost a long search (MDA's), and others would follow.
+    It ends once the rule has refused a few: a refusal may have cost a long search (MDA's), and others would follow.
     """
     if line.length == 0:
         return 0.0, damage(line, 0.0)
-    tried = dict[float, float]()
+    tried, before = dict[float, float](), damage.refused
     for gamma in _proposals(tried, damage.spread / line.length**0.5, evaluations):
         tried[gamma] = damage(line, gamma)
-        if damage.has_refused:
+        if damage.refused - before == _MOST_REFUSALS:
             break
     best = max(tried, key=tried.__getitem__)
     return best, tried[best]

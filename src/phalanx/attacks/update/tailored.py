@@ -79,10 +79,10 @@ class Adaptive(Colluding):
         """One row for all attackers."""
         damage = Damage(self.aggregator or view.aggregator, view, context, self.objective)
         ahead = [Line.away_from(damage.rows, deviation) for deviation in get_args(Deviation)]
-        best, row, metrics = -torch.inf, damage.rows[0], dict[str, float]()
+        best, gamma, direction, row = -torch.inf, 0.0, 0, damage.rows[0]
         for place, line in enumerate(line for one in ahead for line in (one, one.backwards())):
-            gamma, reached = search(damage, line, self.evaluations)
+            length, reached = search(damage, line, self.evaluations)
             if reached > best + 1e-6 * abs(reached):  # of as good ones the first, whatever their last digits
-                best, row = reached, line.at(gamma)
-                metrics = {**damage.metrics(gamma, reached), "direction": float(place)}
+                best, gamma, direction, row = reached, length, place, line.at(length)
+        metrics = {**damage.metrics(gamma, best), "direction": float(direction)}
         return Crafted(row.expand(view.num_byzantine, -1), metrics), state
