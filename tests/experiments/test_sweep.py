@@ -237,11 +237,11 @@ def test_a_shared_value_may_be_a_table_and_stand_in_a_list():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"let.f": 2, "run.rounds": "$g"}, "cell (x a): '$g' has no value in let. Allowed: f."),
+        ({"let.f": 2, "run.rounds": "$g", "training.steps": "$f"}, "cell (x a): '$g' has no value in let. Allowed: f."),
         ({"run.rounds": "$g"}, "cell (x a): '$g' has no value in let. Allowed: nothing."),
-        ({"let": 3}, "cell (x a): let must be a table of values such as { f = 2 }; got 3."),
+        ({"let": 3}, "let must be a table of values such as { f = 2 }; got 3."),
         ({"let.f": 2.5, "run.rounds": "$f"}, "cell (x a): run.rounds: "),
-        ({"aggregator.kind": "$5"}, "cell (x a): aggregator: kind = '$5' is unknown."),
+        ({"aggregator.kind": "$my-rule"}, "cell (x a): '$my-rule' has no value in let. Allowed: nothing."),
     ],
 )
 def test_a_mistake_with_values_names_the_cell_and_the_name(settings, message):
@@ -253,3 +253,26 @@ def test_a_mistake_with_values_names_the_cell_and_the_name(settings, message):
 def test_shared_values_are_a_table():
     with pytest.raises(ConfigError, match=r"sweep\.let must be a table of values such as \{ f = 2 \}; got 3\."):
         sweep(let=3, x={"a": {}})
+
+
+@pytest.mark.parametrize(
+    "let, settings, message",
+    [
+        (
+            {"f": 1},
+            {"let.ff": 2, "run.rounds": "$f"},
+            "let.ff is used nowhere, that is, no variant says \"$ff\"; did you mean 'f'?",
+        ),
+        ({"f": 1, "g": "$f"}, {"run.rounds": "$g"}, "let.g must be a value, not the name of another."),
+        ({"f": 1}, {"run.rounds": 3}, "let.f is used nowhere"),
+    ],
+)
+def test_a_value_that_would_stand_nowhere_is_no_silent_default(let, settings, message):
+    with pytest.raises(ConfigError) as error:
+        sweep(let=let, x={"a": settings})
+    assert message in str(error.value)
+
+
+def test_names_in_text_are_text():
+    found = sweep(x={"a": {"partition": {"kind": "from_file", "path": "a $name"}}})
+    assert found.cells[0].experiment.partition.path == "a $name"

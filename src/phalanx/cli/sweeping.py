@@ -38,7 +38,9 @@ def sweep_file(
         with SweepProgress(sweep, shown) as progress:
             record = run_sweep(sweep, out=folder, jobs=jobs, listeners=[progress])
     except Stopped:  # the leaderboards are of this sweep, too, as far as it has come
-        write(leaderboards(SweepRecord.of(folder, sweep)), folder)
+        reached = SweepRecord.of(folder, sweep)
+        write(leaderboards(reached), folder)
+        write_worst_cases(reached)
         raise
     boards = leaderboards(record)
     written = [*write(boards, folder), *write_worst_cases(record)]

@@ -198,7 +198,7 @@ def _outcome(cell: Cell, folder: Path, place: int, loaded: _Loaded, teller: _Tel
     device = devices[place % len(devices)]
     experiment = replace(cell.experiment, run=replace(settings, workers=1, devices=(device,)))
     try:
-        result = run_on(loaded.of(experiment.data), experiment, out=folder, sinks=[teller])
+        result = run_on(lambda: loaded.of(experiment.data), experiment, out=folder, sinks=[teller])
         return Event("finished", settings.rounds, result.summary["final"])
     except Stopped:
         return Event("stopped", 0, {})

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -63,21 +63,21 @@ def run(
         used; Stopped after Ctrl-C or SIGTERM, with everything up to the last finished round saved.
     """
     experiment = _record_custom(experiment, model, data)
-    return run_on(experiment.data.load() if data is None else data, experiment, out=out, model=model, sinks=sinks)
+    return run_on(experiment.data.load if data is None else lambda: data, experiment, out=out, model=model, sinks=sinks)
 
 
 def run_on(
-    split: DataSplit,
+    load: Callable[[], DataSplit],
     experiment: Experiment,
     *,
     out: str | Path | None,
     model: nn.Module | None = None,
     sinks: Sequence[Sink] = (),
 ) -> RunResult:
-    """`run` on samples that were loaded already: those of `experiment.data`, which a sweep's process reads once."""
+    """`run`, with another way to come by the samples of `experiment.data`: a sweep's process reads them once for many cells."""
     path = Path(out) if out is not None else None
     check_trackers(experiment, path)
-    federation, module = _prepare(experiment, model, split)
+    federation, module = _prepare(experiment, model, load())
     simulation = Simulation(experiment, federation, module)  # refuses what cannot work, before anything is written
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(path, experiment)) if path else None

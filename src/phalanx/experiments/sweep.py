@@ -25,7 +25,7 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.explain import nearest
 from phalanx.core.toml import outermost_first, read_toml
 from phalanx.experiments.axis import Axis, Settings, crossed_axes, is_list, leaves, named_axis, nested, override_sweep
-from phalanx.experiments.let import with_values
+from phalanx.experiments.let import check_names, with_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,8 @@ class Sweep:
     base: Mapping[str, Any]
     axes: tuple[Axis, ...]
     seeds: tuple[int, ...]
-    let: Mapping[str, Any] = field(default_factory=dict)
     source: str = "sweep"
+    let: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path, overrides: Settings | None = None) -> Self:
@@ -111,7 +111,8 @@ class Sweep:
         names = [name for axis in axes for name in (axis.name, *axis.variants)]
         if broken := [name for name in names if re.search(r"[\x00-\x1f\x7f]", name)]:
             raise ConfigError(f"sweep: axes and variants need names of one line; got {broken[0]!r}.")
-        return cls(base, tuple(axes), tuple(seeds), let, source)
+        check_names(let, [settings for axis in axes for settings in axis.variants.values()])
+        return cls(base, tuple(axes), tuple(seeds), source, let)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
