@@ -32,9 +32,17 @@ class Losses:
     @cached_property
     def worst(self) -> Mapping[str, tuple[float, str]]:
         """For each row with a finished attack the most that any of them costs, and the attack's name."""
-        attacks = [column for column in self.columns if column not in self.unattacked]
-        found = {row: [(self.lost[row, name], name) for name in attacks if (row, name) in self.lost] for row in self.rows}
+        found = {row: [(self.lost[row, name], name) for name in self.attacks if (row, name) in self.lost] for row in self.rows}
         return {row: max(costs, key=lambda cost: cost[0]) for row, costs in found.items() if costs}
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """The columns in which somebody attacks."""
+        return tuple(column for column in self.columns if column not in self.unattacked)
+
+    def has_all(self, row: str) -> bool:
+        """Whether every attack on this row is finished: else its worst case may be worse than `worst` says."""
+        return all((row, column) in self.lost for column in self.attacks)
 
 
 def losses(record: SweepRecord) -> tuple[Losses, ...]:

@@ -8,16 +8,16 @@ from phalanx.experiments import Losses
 MISSING = "–"
 EXPLANATION = (
     "Points of accuracy lost to the attack that costs most (its name beside it), below the best rule's accuracy when nobody "
-    "attacks. A dash: this rule was not run here, or refused."
+    "attacks. A dash: this rule was not run here, or refused. ≥: not all attacks were run, and the others may cost more."
 )
 
 
 def by_worst_case(maps: Sequence[Losses]) -> list[str]:
-    """The rows from the least to the most lost: by the mean of their worst cases. Those that lack a map come last."""
+    """The rows from the least to the most lost: by the mean of their worst cases. Those that lack something come last."""
 
     def standing(row: str) -> tuple[int, float]:
         worst = [found.worst[row][0] for found in maps if row in found.worst]
-        return len(maps) - len(worst), fmean(worst) if worst else 0.0
+        return -sum(found.has_all(row) for found in maps), fmean(worst) if worst else 0.0
 
     rows = dict.fromkeys(row for found in maps for row in found.rows)
     return sorted(rows, key=standing)
@@ -50,4 +50,4 @@ def _field(found: Losses, row: str) -> str:
     if row not in found.worst:
         return MISSING
     lost, attack = found.worst[row]
-    return f"{points(lost)} {attack}"
+    return f"{'' if found.has_all(row) else '≥ '}{points(lost)} {attack}"

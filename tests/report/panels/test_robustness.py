@@ -70,3 +70,9 @@ def test_rules_stand_in_the_order_of_their_worst_cases_those_that_lack_one_last(
 @pytest.mark.parametrize("where", ["", "some"])
 def test_a_single_map_has_a_name_for_its_column(where):
     assert table([a_map(where, {"a": (0.5, "flip")})], "rule")[0] == ["rule", where or "worst case"]
+
+
+def test_a_worst_case_over_fewer_attacks_says_so_and_competes_with_nobody():
+    lost = {("strong", "A"): 0.02, ("strong", "B"): 0.1, ("lucky", "A"): 0.01}
+    found = Losses("", ("lucky", "strong"), ("none", "A", "B"), frozenset({"none"}), 0.9, lost, {})
+    assert table([found], "rule")[1] == [["strong", "10.0 B"], ["lucky", "≥ 1.0 A"]]
