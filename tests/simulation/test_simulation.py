@@ -14,6 +14,7 @@ from phalanx.attacks import (
     FirstClients,
     FixedClients,
     LabelFlipAll,
+    Neurotoxin,
     OwnTraining,
     Patch,
     Rounds,
@@ -210,6 +211,20 @@ def test_an_adaptive_attacker_tries_a_rule_with_a_root_set_on_his_own_samples(ru
     with simulate(replace(SMALL, aggregator=rule, root=RootSet(20), adversary=adversary)) as simulation:
         _, event = simulation.step(simulation.initial_state())
     assert event.values["attack"]["deviation"] > 0
+
+
+def test_workers_go_by_the_last_step_of_this_state_whatever_they_saw_before():
+    adversary = Adversary(who=FirstClients(count=2), client=Neurotoxin(share=0.3))
+    found = []
+    for workers in (1, 2):
+        with simulate(replace(SMALL, run=replace(SMALL.run, workers=workers), adversary=adversary)) as simulation:
+            first, _ = simulation.step(simulation.initial_state())
+            turned = replace(first, previous_update=first.previous_update.flip(0))
+            found.append([simulation.step(state)[0].previous_update for state in (first, turned)])
+    (one, other), (one_of_workers, other_of_workers) = found
+    assert not torch.equal(one, other)
+    assert torch.equal(one, one_of_workers)
+    assert torch.equal(other, other_of_workers)
 
 
 class OnlyFirst(Aggregator):

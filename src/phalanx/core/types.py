@@ -1,6 +1,6 @@
 """The values that flow through a round: what clients train into, what the server sees, what a rule returns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
@@ -338,6 +338,19 @@ class RoundContext:
     def generator(self, purpose: str, client: int = -1) -> torch.Generator:
         """The generator of this purpose (and client) in this round."""
         return rng.generator(self.seed, purpose, self.round, client)
+
+    def once(self, who: Hashable, work: Callable[[], Tensor]) -> Tensor:
+        """What `work` gives, worked out the first time that `who` asks; a component asks as itself.
+
+        It lives as long as this context: a worker gets a new one with every piece of work.
+        """
+        if who not in self._worked_out:
+            self._worked_out[who] = work()
+        return self._worked_out[who]
+
+    @cached_property
+    def _worked_out(self) -> dict[Hashable, Tensor]:
+        return {}
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ def test_the_coordinates_are_chosen_once_a_round_and_anew_in_the_next(monkeypatc
     chosen, topk = [], torch.Tensor.topk
     monkeypatch.setattr(torch.Tensor, "topk", lambda self, count: chosen.append(count) or topk(self, count))
     update, seen = torch.tensor([3.0, 1.0, 0.0, 2.0]), []
-    for round in (0, 0, 0, 1, 1):
-        if round:
-            update.copy_(torch.tensor([0.0, 5.0, 0.0, 1.0]))  # as workers do: the same tensor with the next round's values
-        context = dataclasses.replace(RoundContext.for_matrix(torch.zeros(1, 4)), previous_update=update, round=round)
-        KeepOffTopCoordinates(share=0.25).gradient(gradient := torch.ones(1, 4), torch.zeros(1, 4), context)
-        seen.append(gradient[0].tolist())
-    assert seen == [[0.0, 1.0, 1.0, 1.0]] * 3 + [[1.0, 0.0, 1.0, 1.0]] * 2
+    for _ in range(2):
+        context = dataclasses.replace(RoundContext.for_matrix(torch.zeros(1, 4)), previous_update=update)
+        for _ in range(3):
+            KeepOffTopCoordinates(share=0.25).gradient(gradient := torch.ones(1, 4), torch.zeros(1, 4), context)
+            seen.append(gradient[0].tolist())
+        update.copy_(torch.tensor([0.0, 5.0, 0.0, 1.0]))  # as workers do: the same tensor with other values
+    assert seen == [[0.0, 1.0, 1.0, 1.0]] * 3 + [[1.0, 0.0, 1.0, 1.0]] * 3
     assert chosen == [1, 1]

@@ -1,7 +1,6 @@
 """Neurotoxin: a backdoor in the weights that honest clients hardly touch."""
 
 from dataclasses import KW_ONLY
-from functools import lru_cache
 
 from torch import Tensor
 
@@ -17,19 +16,13 @@ class KeepOffTopCoordinates(StepHook):
 
     def gradient(self, gradient: Tensor, params: Tensor, context: RoundContext) -> None:
         """Clear those columns of `[k, d]`, in place."""
-        if context.previous_update is None:
+        update = context.previous_update
+        if update is None:
             return
-        count = max(1, round(self.share * len(context.previous_update)))
-        gradient.index_fill_(1, _largest(context.previous_update, count, context.round), 0)
-
-
-@lru_cache(maxsize=1)
-def _largest(update: Tensor, count: int, round: int) -> Tensor:
-    """Where the `count` largest coordinates are: the same in all steps of a round, and 8 to 100 times as dear as clearing them.
-
-    Workers find each round's update in the same tensor, so the round is part of what is remembered.
-    """
-    return update.abs().topk(count).indices
+        count = max(1, round(self.share * len(update)))
+        # The same in all steps of a round, and 8 to 100 times as dear as clearing them.
+        largest = context.once(self, lambda: update.abs().topk(count).indices)
+        gradient.index_fill_(1, largest, 0)
 
 
 class Neurotoxin(ClientAttack):
