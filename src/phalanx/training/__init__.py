@@ -1,26 +1,35 @@
 """What clients do with their data: trainers, the hooks inside their steps, and who does the work."""
 
 from phalanx.training.adam import Adam
+from phalanx.training.clean_hardening import CleanHardening
+from phalanx.training.flip import Flip
 from phalanx.training.hooks import ClampGradient, ClipGradientNorm, FedProx
 from phalanx.training.in_process import InProcess
 from phalanx.training.local import LocalTrainer
 from phalanx.training.pool import WorkerPool
 from phalanx.training.schedules import Constant, Cosine, Exponential, StepDecay
 from phalanx.training.sgd import SGD
+from phalanx.training.trigger_inversion import TriggerInversion, Triggers
+from phalanx.training.universal_flip import UniversalFlip
 from phalanx.training.worker_momentum import WorkerMomentum
 
 __all__ = [
     "SGD",
     "Adam",
     "ClampGradient",
+    "CleanHardening",
     "ClipGradientNorm",
     "Constant",
     "Cosine",
     "Exponential",
     "FedProx",
+    "Flip",
     "InProcess",
     "LocalTrainer",
     "StepDecay",
+    "TriggerInversion",
+    "Triggers",
+    "UniversalFlip",
     "WorkerMomentum",
     "WorkerPool",
 ]

@@ -129,6 +129,11 @@ class ClientWork:
 
     def load(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """A batch as the model sees it: looked up, augmented, poisoned, normalised, in this order; and its labels."""
+        images, labels = self.pixels(positions)
+        return self.samples.normalize(images), labels
+
+    def pixels(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The same batch before it is normalised."""
         images, labels = self.samples.pixels(self.index[positions])
         if self._augmenting is not None:
             for augmentation in self._work.augment:
@@ -137,4 +142,4 @@ class ClientWork:
             chosen = None if self._chosen is None else self._chosen[positions]
             draw = Draw(self.samples.num_classes, self._poisoning, chosen, self._attacker, self.samples, self._pool)
             images, labels = self._poison.poison(images, labels, draw)
-        return self.samples.normalize(images), labels
+        return images, labels

@@ -4,6 +4,7 @@ No copy of the module, no DataLoader, no `.grad`, no torch.optim (its first use 
 result is bit for bit that of the naive way in the same memory format.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +16,12 @@ from phalanx.core import params as flat
 from phalanx.core import rng
 from phalanx.core.params import Layout
 from phalanx.core.types import Rows, Status
-from phalanx.training.work import ClientWork, LocalWork
+from phalanx.training.work import ClientWork, LocalWork, Optimizer
 
 
-def train(work: LocalWork, model: nn.Module, out: Rows) -> None:
-    """Train every client of the cohort in `model` and write its row of `out`.
+def train(work: LocalWork, model: nn.Module, out: Rows, descend: "Descend | None" = None) -> None:
+    """Train every client of the cohort in `model` and write its row of `out`. `descend` makes a client's steps, if not the
+    usual ones.
 
     A batch of a single sample is left out for a model with BatchNorm: one sample has no statistics to normalise with, and torch
     raises where it notices. A client that has no other batch counts as one without samples.
@@ -28,7 +30,7 @@ def train(work: LocalWork, model: nn.Module, out: Rows) -> None:
     model.train()
     use_channels_last(model)
     flat.load(model, context.global_params, context.global_buffers)
-    module, target = _Module.of(model), _Target.of(out, context.layout)
+    module, target = Module.of(model), _Target.of(out, context.layout)
     losses, steps = torch.zeros(len(work.cohort), device=module.device), []
     try:
         # Dropout draws from the global stream; it is lent to each client in turn and given back as it was.
@@ -36,7 +38,7 @@ def train(work: LocalWork, model: nn.Module, out: Rows) -> None:
             for i, place in enumerate(work.cohort.places):
                 module.reset()
                 _seed(module.device, rng.derive(context.seed, "forward", context.round, work.cohort.ids[i]))
-                steps.append(_descend(work, work.client(i), module, losses[i]))
+                steps.append((descend or _descend)(work, work.client(i), module, losses[i]))
                 target.write(place, module)
     finally:
         module.reset()
@@ -59,7 +61,7 @@ def smallest_batch(model: nn.Module) -> int:
 
 
 @dataclass(frozen=True)
-class _Module:
+class Module:
     """A module with the tensors that training changes, and copies of them as every client finds them.
 
     `changing` begins with the parameters.
@@ -74,7 +76,7 @@ class _Module:
     is_channels_last: bool
 
     @classmethod
-    def of(cls, model: nn.Module) -> "_Module":
+    def of(cls, model: nn.Module) -> "Module":
         parameters = list(flat.trainable(model).values())
         # All buffers, also those that never travel: BatchNorm's counter must not remember other clients.
         changing = [*parameters, *model.buffers()]
@@ -96,6 +98,22 @@ class _Module:
     def reset(self) -> None:
         torch._foreach_copy_(self.changing, self.start)
 
+    def step(self, work: LocalWork, optimizer: Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+        """One step on a batch as the model sees it; the batch's mean loss before the step, a scalar."""
+        if self.is_channels_last and images.dim() == 4:
+            # Not `contiguous`: that leaves the strides of one-channel images alone, and the first convolution slow.
+            images = images.to(memory_format=torch.channels_last)
+        loss = cross_entropy(self.model(images), labels)
+        # A parameter that the loss does not reach has gradient 0.
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True)
+        with torch.no_grad():
+            work.step(optimizer, self.parameters, gradients, 1)
+        return loss.detach()
+
+
+Descend = Callable[[LocalWork, ClientWork, Module, Tensor], int]
+"""Makes all steps of one client in the module, adds the batches' losses to a scalar, and says how many steps it made."""
+
 
 @dataclass(frozen=True)
 class _Target:
@@ -109,7 +127,7 @@ class _Target:
         return cls(list(layout.views(out.matrix).values()), list(layout.buffer_views(out.buffers).values()))
 
     @torch.no_grad()
-    def write(self, place: int, module: _Module) -> None:
+    def write(self, place: int, module: Module) -> None:
         # Straight into the row, in one pass: the row is as large as the model, and cold.
         for updates, parameter, start in zip(self.parameters, module.parameters, module.start):
             torch.sub(parameter, start, out=updates[place])
@@ -123,20 +141,10 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.cuda.default_generators[device.index].manual_seed(seed)
 
 
-def _descend(work: LocalWork, client: ClientWork, module: _Module, total: Tensor) -> int:
+def _descend(work: LocalWork, client: ClientWork, module: Module, total: Tensor) -> int:
     """All steps of one client, their losses added to `total`; how many there were."""
-    model, parameters, is_channels_last = module.model, module.parameters, module.is_channels_last
     optimizer = work.optimizer()
     order, sizes = client.plan(module.smallest_batch)
     for positions in torch.split(order, sizes):
-        images, labels = client.load(positions)
-        if is_channels_last and images.dim() == 4:
-            # Not `contiguous`: that leaves the strides of one-channel images alone, and the first convolution slow.
-            images = images.to(memory_format=torch.channels_last)
-        loss = cross_entropy(model(images), labels)
-        # A parameter that the loss does not reach has gradient 0.
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-        with torch.no_grad():
-            work.step(optimizer, parameters, gradients, 1)
-        total += loss.detach()
+        total += module.step(work, optimizer, *client.load(positions))
     return len(sizes)

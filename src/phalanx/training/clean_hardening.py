@@ -1,0 +1,24 @@
+"""CleanHardening: the control that every table with FLIP needs."""
+
+from phalanx.core.types import State
+from phalanx.training.hardening import Batches, Hardening
+
+
+class CleanHardening(Hardening):
+    """FLIP's optimiser and steps on clean batches: no trigger is looked for, none is stamped.
+
+    Adam with a large learning rate forgets a backdoor by itself: on MNIST, in a prototype, single-shot success was 21 % with
+    this control seven rounds after the last attack, 88 % with plain SGD and 5 % with FLIP. What FLIP's triggers add is the
+    difference to this. A baseline, no defence: a continuous attack stays at half of its success.
+
+    Reference: the optimiser of Zhang et al., FLIP, ICLR 2023 (arXiv 2210.12873), without its method.
+
+    >>> CleanHardening().most_steps
+    110
+    """
+
+    def harden(self, batches: Batches, memory: State) -> State:
+        """A step on each batch as it is."""
+        for images, labels in batches:
+            batches.step(images, labels)
+        return {}
