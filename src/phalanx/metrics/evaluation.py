@@ -8,7 +8,6 @@ from torch.nn.functional import cross_entropy
 
 from phalanx.core.errors import DataError
 from phalanx.core.families import DataAttack
-from phalanx.core.params import evaluating
 from phalanx.core.types import Samples
 
 
@@ -39,8 +38,14 @@ def evaluate(model: nn.Module, samples: Samples, *, poison: DataAttack | None, b
     """
     if not len(samples):
         raise DataError("There are no test samples to evaluate on. Check the data set, or switch evaluation off.")
-    with evaluating(model), torch.no_grad():
-        return _evaluate(model, samples, poison, batch_size)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        with torch.no_grad():
+            return _evaluate(model, samples, poison, batch_size)
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _evaluate(model: nn.Module, samples: Samples, poison: DataAttack | None, batch_size: int) -> Evaluation:
