@@ -42,7 +42,7 @@ class Workload:
 
 
 WORKLOADS = (
-    Workload("LR on HAR", LogisticRegression(), (561,), 30, 247, 6, 1, 0.05),
+    Workload("LR on HAR", LogisticRegression(), (561,), 30, 247, 6, 1.5, 0.05),
     Workload("SkyMask CNN", SkyMaskCNN(), (1, 28, 28), 30, 100, 10, 2, 3.4),
     Workload("SkyMask CNN", SkyMaskCNN(), (1, 28, 28), 100, 100, 10, 3, 14.8),
 )

@@ -175,7 +175,7 @@ AGGREGATORS: tuple[AggregatorExample, ...] = (
     AggregatorExample(Pipeline((Normalize(), Mean())), _CLIPS_TO_A_FIXED_NORM),
     AggregatorExample(
         Pipeline((ARC(num_byzantine=2), GeometricMedian())),
-        {law: why for law, why in _CLIPS.items() if law != "coordinate_range"},
+        _CLIPS_INSIDE_THE_RANGE,
     ),
     AggregatorExample(Pipeline((Bucketing(size=2), Mean()))),
     AggregatorExample(Pipeline((NearestNeighborMixing(num_byzantine=2), CAF(num_byzantine=2))), _KEEPS_ITS_OWN_F),

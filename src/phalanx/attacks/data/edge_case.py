@@ -70,15 +70,7 @@ class EdgeCase(DataAttack):
             )
         seed = int(torch.randint(2**31, (), generator=generator))
         density = Density.fit(images, self.share, self.num_features, self.num_components, seed)
-        return _FittedEdgeCase(
-            self.source,
-            self.target,
-            self.share,
-            mix=self.mix,
-            num_features=self.num_features,
-            num_components=self.num_components,
-            density=density,
-        )
+        return _FittedEdgeCase(**vars(self), density=density)
 
     def poison(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """The batch with its chosen samples relabelled, and its first `mix` replaced by the attacker's rare ones.

@@ -1,16 +1,32 @@
-"""How usual a sample is: a Gaussian mixture on principal components, as plain numbers that any process can hold."""
+"""How usual a sample is: a Gaussian mixture on principal components, as plain values that any process can hold."""
 
 import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Numbers = tuple[float, ...]
+
+@dataclass(frozen=True)
+class Numbers:
+    """A float64 array as a value that compares, hashes and travels about 30 times as fast as Python floats."""
+
+    shape: tuple[int, ...]
+    content: bytes
+
+    @classmethod
+    def of(cls, array: npt.NDArray[np.float64]) -> Self:
+        """The numbers of an array."""
+        return cls(array.shape, array.tobytes())
+
+    def tensor(self) -> Tensor:
+        """The numbers as a tensor of their own."""
+        return torch.frombuffer(bytearray(self.content), dtype=torch.float64).view(self.shape)
 
 
 @dataclass(frozen=True)
@@ -22,9 +38,9 @@ class Density:
     """
 
     mean: Numbers
-    projection: tuple[Numbers, ...]
-    centres: tuple[Numbers, ...]
-    factors: tuple[tuple[Numbers, ...], ...]
+    projection: Numbers
+    centres: Numbers
+    factors: Numbers
     log_weights: Numbers
     threshold: float
 
@@ -44,18 +60,18 @@ class Density:
             warnings.simplefilter("ignore")  # about a fit that could still improve
             mixture.fit((pixels - pca.mean_) @ projection.T)
         density = cls(
-            mean=_numbers(pca.mean_),
-            projection=tuple(map(_numbers, projection)),
-            centres=tuple(map(_numbers, mixture.means_)),
-            factors=tuple(tuple(map(_numbers, factor)) for factor in mixture.precisions_cholesky_),
-            log_weights=tuple(math.log(weight) for weight in mixture.weights_),
+            mean=Numbers.of(pca.mean_),
+            projection=Numbers.of(projection),
+            centres=Numbers.of(mixture.means_),
+            factors=Numbers.of(mixture.precisions_cholesky_),
+            log_weights=Numbers.of(np.log(mixture.weights_)),
             threshold=math.inf,
         )
         ordered = density.log_likelihood(images).sort().values
         count = max(1, round(share * len(ordered)))
         # Between two samples, so that the last bit of neither matters.
         threshold = math.inf if count == len(ordered) else float(ordered[count - 1 : count + 1].mean())
-        return cls(**{**vars(density), "threshold": threshold})
+        return replace(density, threshold=threshold)
 
     def log_likelihood(self, images: Tensor) -> Tensor:
         """Of samples `[B, ...]`: `[B]` float64."""
@@ -74,8 +90,4 @@ class Density:
 @lru_cache(maxsize=4)
 def _tensors(density: Density) -> tuple[Tensor, ...]:
     values = (density.mean, density.projection, density.centres, density.factors, density.log_weights)
-    return tuple(torch.tensor(value, dtype=torch.float64) for value in values)
-
-
-def _numbers(values: Sequence[float]) -> Numbers:
-    return tuple(float(value) for value in values)
+    return tuple(value.tensor() for value in values)
