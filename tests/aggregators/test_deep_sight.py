@@ -138,6 +138,38 @@ def test_a_client_without_a_finite_output_does_not_end_the_round() -> None:
     assert aggregate.update.isfinite().all()
 
 
+@pytest.mark.parametrize("far", [1e3, 1e11, 1e30])
+def test_one_row_far_away_does_not_make_the_others_equal(far: float) -> None:
+    camps = torch.tensor([0.0, 1, 2, 3, 4, 50, 51, 52, 53]).double()
+    points = torch.cat([camps, torch.tensor([far]).double()])[:, None]
+    clusters = DeepSight()._clusters(torch.cdist(points, points), torch.arange(10))
+    assert len(clusters[:5].unique()) == len(clusters[5:9].unique()) == 1
+    assert len(clusters.unique()) == 3
+
+
+def test_where_most_rows_are_equal_the_few_others_do_not_become_so() -> None:
+    points = torch.tensor([0.0] * 6 + [1.0] * 3 + [1e11]).double()[:, None]
+    clusters = DeepSight()._clusters(torch.cdist(points, points), torch.arange(10))
+    assert len(clusters[:6].unique()) == len(clusters[6:9].unique()) == 1
+    assert len(clusters.unique()) == 3
+
+
+def test_an_attacker_whom_a_confident_model_gives_a_huge_ratio_does_not_dissolve_the_camps() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5))
+    with torch.no_grad():
+        model[1].bias[4] = -30  # a class that the global model all but rules out
+    context, rule = scene(model, (6,)), DeepSight(num_inputs=100)
+    rows = 0.01 * torch.randn(12, context.layout.d, generator=torch.Generator().manual_seed(0))
+    rows[:5, 30] += 1
+    rows[5:11, 31] += 1
+    rows[11, 34] = 50
+    ratios = rule._division_differences(model, Updates.of(rows), context, 0)
+    clusters = rule._clusters(torch.cdist(ratios, ratios), torch.arange(12))
+    assert ratios.max() > 1e11
+    assert len(clusters[:5].unique()) == len(clusters[5:11].unique()) == 1
+    assert len(clusters.unique()) == 3
+
+
 def test_a_layer_without_bias_is_compared_by_its_weights() -> None:
     model = nn.Linear(6, 5, bias=False)
     context = scene(model, (6,))

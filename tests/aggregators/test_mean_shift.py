@@ -41,6 +41,12 @@ def test_the_order_of_the_points_and_ties_do_not_matter():
     assert largest_cluster(pair, quantile=0.5).tolist() == [False, True, False, True]
 
 
+def test_of_two_clusters_as_large_the_one_nearer_the_median_wins():
+    points = torch.tensor([[0.0], [0.0], [0.0], [6.0], [9.0], [9.0], [9.0]])  # the median is 6
+    assert largest_cluster(points, quantile=0.5).tolist() == [False] * 4 + [True] * 3
+    assert largest_cluster(-points, quantile=0.5).tolist() == [False] * 4 + [True] * 3
+
+
 def test_by_hand():
     # Distances to the second nearest, itself included: 1, 1, 1, 7; the bandwidth is 2.5. Those at 0 to 2 climb to 1.
     points = torch.tensor([[0.0], [1.0], [2.0], [9.0]])

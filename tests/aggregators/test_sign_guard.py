@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from phalanx.aggregators import Mean, SignGuard
-from phalanx.core.errors import ConfigError
+from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.types import RoundContext, Updates
 
 
@@ -31,3 +31,18 @@ def test_sign_flippers_are_found_among_noisy_rows() -> None:
 def test_limits_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"SignGuard needs lower < upper; got lower=3\.0, upper=0\.1"):
         SignGuard(lower=3.0, upper=0.1)
+
+
+def test_fewer_than_four_rows_are_refused_where_one_attacker_would_decide_alone() -> None:
+    rows = 1 + torch.randn(4, 500, generator=torch.Generator().manual_seed(0))
+    rows[-1] = -rows[:-1].mean(dim=0).abs()
+    assert influence(SignGuard(share=1.0), rows)[-1] == 0
+    with pytest.raises(PreconditionError, match="SignGuard needs n >= 4 updates to tell a majority; got n=3"):
+        SignGuard(share=1.0)(rows[1:])
+
+
+def test_of_two_clusters_as_large_flipped_signs_do_not_win() -> None:
+    # 3 of 7 flip their signs; of the honest one has fewer positive entries than the others, and is a cluster of its own.
+    positives = torch.tensor([0, 0, 0, 60, 90, 90, 90])
+    rows = torch.where(torch.arange(100) < positives[:, None], 1.0, -1.0)
+    assert influence(SignGuard(share=1.0), rows) == pytest.approx([0, 0, 0, 0, 1 / 3, 1 / 3, 1 / 3])

@@ -22,7 +22,7 @@ _BATCH_VALUES = 1 << 20
 _LARGEST_LOG_RATIO = 80.0
 """Where float32's exponential is still finite: what a model without an output, or with an infinite one, counts as."""
 _TOGETHER = 1e-9
-"""Rows closer than this share of the largest distance are equal: HDBSCAN divides by distances."""
+"""Rows closer than this share of a usual distance are equal: HDBSCAN divides by distances."""
 
 
 class DeepSight(Aggregator):
@@ -113,10 +113,13 @@ class DeepSight(Aggregator):
         """The cluster `[n]` of each row by these distances `[n, n]`; rows that HDBSCAN calls noise are clusters of one."""
         from sklearn.cluster import HDBSCAN
 
-        n, largest = len(distances), distances.max()
-        if largest == 0:
+        n, positive = len(distances), distances[distances > 0]
+        if not len(positive):
             return torch.zeros_like(order)
-        ordered = distances.clamp(min=float(_TOGETHER * largest))[order][:, order].fill_diagonal_(0)
+        # Medians of medians are a distance among the majority; the largest distance would be one attacker's choice.
+        usual = distances.median(dim=1).values.median()
+        shortest = _TOGETHER * float(usual if usual > 0 else positive.min())
+        ordered = distances.clamp(min=shortest)[order][:, order].fill_diagonal_(0)
         clustering = HDBSCAN(min_cluster_size=self.min_cluster_size, metric="precomputed", copy=True)
         found = torch.from_numpy(clustering.fit_predict(ordered.cpu().numpy())).long().to(order.device)
         labels = torch.empty_like(order)
