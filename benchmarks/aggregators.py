@@ -32,6 +32,7 @@ from phalanx.core import linalg
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import RoundContext, Updates
+from phalanx.core.workers import workers
 from phalanx.testing.conformance.libraries import import_byzfl
 from ratios import Row, interleaved, one_core, show
 
@@ -199,7 +200,7 @@ def _two_workers(d: int) -> Iterator[Row]:
         alone = _round(rule, matrix)
 
         def together(alone: Way = alone) -> object:
-            with linalg.workers(2):
+            with workers(2):
                 return alone()
 
         one, two = interleaved(alone, together, repeats=5)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from phalanx.aggregators import (
+    ARC,
     ClipNorm,
     Flame,
     Krum,
@@ -141,3 +142,33 @@ def test_scores_of_mixed_rows_are_nobodys() -> None:
 
     assert aggregate(Pipeline((_Scores(),)), ROWS).scores.tolist() == list(range(len(ROWS)))
     assert aggregate(Pipeline((NearestNeighborMixing(1), _Scores())), ROWS).scores is None
+
+
+def test_clipping_twice_before_krum_makes_no_second_matrix() -> None:
+    rows = torch.randn(8, 300, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 9)[:, None]
+    updates, context = Updates.of(rows), RoundContext.for_matrix(rows)
+    for stage in (ClipNorm(60.0), ARC(num_byzantine=2)):
+        updates, _ = stage.transform(updates, context)
+    update = Krum(num_byzantine=2).aggregate(updates, {}, context)[0].update
+    assert "whole" not in vars(updates.rows)
+    assert updates.rows.parent.whole is rows, "the factors are multiplied"
+    torch.testing.assert_close(update, Krum(num_byzantine=2)(updates.matrix))
+
+
+class _EveryOther(Aggregator):
+    """A third party's rule: the mean of every other client, told by weights."""
+
+    def combine(self, updates, state, context):
+        weights = (updates.ids % 2 == 0).double()
+        return Mean().aggregate(dataclasses.replace(updates, weights=weights), state, context)
+
+
+def test_a_rule_behind_a_stage_may_replace_weights() -> None:
+    rows = torch.tensor([[4.0, 0.0], [100.0, 100.0], [0.0, 0.5]])
+    assert Pipeline((ClipNorm(1.0), _EveryOther()))(rows).tolist() == [0.5, 0.25]
+
+
+def test_rows_beyond_the_square_root_of_the_largest_number_are_clipped_and_not_lost() -> None:
+    rows = 1e155 * torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = torch.nn.functional.normalize(rows / 1e155, dim=1).mean(dim=0)
+    torch.testing.assert_close(Pipeline((ClipNorm(1.0), Mean()))(rows), expected)

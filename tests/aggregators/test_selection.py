@@ -24,7 +24,7 @@ def test_scores_that_differ_need_no_content() -> None:
         [False, True, True],
         [True, True, False],
     ]
-    assert "content_rank" not in vars(updates)
+    assert "content_rank" not in vars(updates.rows)
 
 
 def test_each_line_of_scores_is_decided_alone() -> None:

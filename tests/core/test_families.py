@@ -63,7 +63,7 @@ def test_a_row_with_one_bad_entry_is_dropped_and_the_others_count(bad):
 
 def test_rows_of_huge_but_finite_numbers_are_no_reason_to_drop_them():
     rows = torch.tensor([[3e38, 3e38], [-3e38, 1.0]])
-    assert torch.equal(finite_rows(rows, "Sum")[0], rows)
+    assert torch.equal(finite_rows(rows, "Sum").matrix, rows)
 
 
 @given(st.lists(st.lists(st.sampled_from([0.0, -1.0, 3e38, NAN, INF, -INF]), min_size=2, max_size=2), min_size=1, max_size=6))
@@ -71,7 +71,7 @@ def test_finite_rows_are_those_that_isfinite_keeps(entries):
     rows = torch.tensor(entries)
     expected = rows[rows.isfinite().all(1)]
     if len(expected):
-        assert torch.equal(finite_rows(rows, "Sum")[0], expected)
+        assert torch.equal(finite_rows(rows, "Sum").matrix, expected)
     else:
         with pytest.raises(PreconditionError, match=rf"Sum needs a finite update; got n={len(rows)}, of which 0 are finite\."):
             finite_rows(rows, "Sum")
@@ -88,7 +88,7 @@ def test_a_rule_answers_in_the_dtype_it_was_asked_in(dtype):
 
 
 def test_half_precision_is_summed_in_single():
-    assert finite_rows(torch.ones(2, 2, dtype=torch.float16), "Sum")[0].dtype == torch.float32
+    assert finite_rows(torch.ones(2, 2, dtype=torch.float16), "Sum").matrix.dtype == torch.float32
     assert _Sum()(torch.tensor([[40000.0], [40000.0], [-40000.0]], dtype=torch.float16)).item() == 40000
 
 

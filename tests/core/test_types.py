@@ -1,13 +1,15 @@
-"""The values of a round: samples as the model sees them, rows as views, distances computed once."""
+"""The values of a round: samples as the model sees them, rows as views, what a round knows."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from phalanx.core import rng
+from phalanx.core.errors import PreconditionError
 from phalanx.core.params import Layout
-from phalanx.core.types import AttackView, Cohort, RoundContext, Rows, Samples, Updates
+from phalanx.core.types import AttackView, Cohort, Root, RoundContext, Rows, Samples
 
 
 def images(dtype=torch.uint8):
@@ -70,20 +72,6 @@ def test_the_first_rows_are_views():
     assert rows.buffers.shape == (5, layout.b)
 
 
-def test_updates_of_a_matrix_are_anonymous_and_equal():
-    updates = Updates.of(torch.zeros(3, 2))
-    assert (len(updates), updates.ids.tolist(), updates.weights.tolist()) == (3, [0, 1, 2], [1, 1, 1])
-    assert updates.buffers.shape == (3, 0)
-
-
-def test_distances_and_norms_are_computed_once():
-    updates = Updates.of(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
-    assert updates.squared_distances is updates.squared_distances
-    assert updates.norms is updates.norms
-    torch.testing.assert_close(updates.squared_distances, torch.tensor([[0.0, 25.0], [25.0, 0.0]], dtype=torch.float64))
-    torch.testing.assert_close(updates.norms, torch.tensor([0.0, 5.0], dtype=torch.float64))
-
-
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(-1, 100))
 def test_a_context_draws_from_its_own_round_and_seed(seed, round, client):
     context = RoundContext(round, seed, Layout.flat(1), torch.zeros(1), torch.zeros(0))
@@ -117,38 +105,8 @@ def test_a_cohort_is_as_long_as_its_clients():
     assert len(Cohort((3, 5), (0, 1), samples, (torch.tensor([0]), torch.tensor([1, 2])))) == 2
 
 
-@given(st.integers(1, 6), st.integers(0, 1000))
-def test_mixed_rows_are_the_product_they_stand_for(n, seed):
-    generator = rng.generator(seed, "test")
-    matrix, weights = torch.randn(n, 5, generator=generator), torch.rand(n, generator=generator, dtype=torch.float64)
-    mixing = torch.rand(n, n, generator=generator, dtype=torch.float64)
-    mixing /= mixing.sum(dim=1, keepdim=True)
-    mixed, plain = Updates.of(matrix).mixed(mixing), Updates.of(mixing.float() @ matrix)
-    torch.testing.assert_close(mixed.matrix, plain.matrix)
-    torch.testing.assert_close(mixed.columns(slice(1, 3)), plain.matrix[:, 1:3])
-    torch.testing.assert_close(mixed.weighted_sum(weights), plain.weighted_sum(weights), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(mixed.squared_distances, plain.squared_distances, rtol=1e-4, atol=1e-5)
-    assert len(mixed) == n
-
-
-def test_a_weighted_sum_is_that_of_the_definition():
-    updates = Updates.of(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
-    assert updates.weighted_sum(torch.tensor([0.5, 2.0], dtype=torch.float64)).tolist() == [6.5, 11.0]
-
-
-def test_rows_rank_by_content_and_equal_rows_share_a_place():
-    updates = Updates.of(torch.tensor([[2.0, 0.0], [1.0, 9.0], [2.0, 0.0], [1.0, 3.0]]))
-    assert updates.content_rank.tolist() == [2, 1, 2, 0]
-
-
-@given(st.permutations(range(5)))
-def test_the_rank_of_a_row_does_not_depend_on_its_place(order):
-    matrix = torch.tensor([[2.0, 0.0], [1.0, 9.0], [2.0, 0.0], [1.0, 3.0], [-1.0, 4.0]])
-    assert torch.equal(Updates.of(matrix[list(order)]).content_rank, Updates.of(matrix).content_rank[list(order)])
-
-
-def test_other_rows_of_the_same_clients_keep_ids_weights_and_buffers():
-    updates = Updates(torch.zeros(2, 3), torch.ones(2, 1), torch.tensor([4, 9]), torch.tensor([1.0, 3.0]))
-    other = updates.replaced(torch.ones(2, 3))
-    assert (other.ids.tolist(), other.weights.tolist(), other.buffers.tolist()) == ([4, 9], [1, 3], [[1], [1]])
-    assert updates.matrix.sum() == 0
+def test_the_servers_own_update_is_finite_or_an_error_that_names_the_rule():
+    samples = Samples(images(), torch.arange(4), 4)
+    assert Root(samples, lambda: torch.ones(3)).finite_update("Rule").tolist() == [1, 1, 1]
+    with pytest.raises(PreconditionError, match=r"^Rule needs a finite root update; .* Lower its learning rate\.$"):
+        Root(samples, lambda: torch.tensor([1.0, torch.nan])).finite_update("Rule")

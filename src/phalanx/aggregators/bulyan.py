@@ -8,7 +8,7 @@ from phalanx.aggregators.median import middle
 from phalanx.aggregators.preconditions import REMEDY
 from phalanx.aggregators.selection import smallest
 from phalanx.aggregators.windows import nearest_mean
-from phalanx.core import linalg
+from phalanx.core.columns import reduce_sorted_columns
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
@@ -44,7 +44,7 @@ class Bulyan(Aggregator):
         def around_the_median(ascending: Tensor) -> Tensor:
             return nearest_mean(ascending, middle(ascending), count)
 
-        return Aggregate(linalg.reduce_sorted_columns(updates.matrix, around_the_median, members=chosen)), state
+        return Aggregate(reduce_sorted_columns(updates.matrix, around_the_median, members=chosen)), state
 
 
 def repeated_krum(updates: Updates, f: int, count: int) -> Tensor:

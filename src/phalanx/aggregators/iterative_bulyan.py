@@ -4,7 +4,7 @@ from pydantic import NonNegativeInt
 
 from phalanx.aggregators.bulyan import repeated_krum
 from phalanx.aggregators.preconditions import REMEDY
-from phalanx.core import linalg
+from phalanx.core.columns import reduce_sorted_columns
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
@@ -36,5 +36,5 @@ class IterativeBulyan(Aggregator):
         f = self.num_byzantine
         chosen = repeated_krum(updates, f, len(updates) - 2 * f - 2).nonzero().flatten()
         kept = slice(f, len(chosen) - f)
-        update = linalg.reduce_sorted_columns(updates.matrix, lambda ascending: ascending[:, kept].mean(dim=1), members=chosen)
+        update = reduce_sorted_columns(updates.matrix, lambda ascending: ascending.mean(dim=1), members=chosen, kept=kept)
         return Aggregate(update), state

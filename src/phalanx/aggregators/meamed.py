@@ -6,7 +6,7 @@ from torch import Tensor
 from phalanx.aggregators.median import middle
 from phalanx.aggregators.preconditions import require_majority
 from phalanx.aggregators.windows import nearest_mean
-from phalanx.core import linalg
+from phalanx.core.columns import reduce_sorted_columns
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -36,4 +36,4 @@ class MeaMed(Aggregator, kind="meamed"):
         def around_the_median(ascending: Tensor) -> Tensor:
             return nearest_mean(ascending, middle(ascending), count)
 
-        return Aggregate(linalg.reduce_sorted_columns(updates.matrix, around_the_median)), state
+        return Aggregate(reduce_sorted_columns(updates.matrix, around_the_median)), state

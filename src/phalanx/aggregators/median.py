@@ -4,7 +4,7 @@ from pydantic import NonNegativeInt
 from torch import Tensor
 
 from phalanx.aggregators.preconditions import require_majority
-from phalanx.core import linalg
+from phalanx.core.columns import reduce_sorted_columns
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -32,7 +32,7 @@ class Median(Aggregator):
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         n = len(updates)
         kept = slice((n - 1) // 2, n // 2 + 1)
-        return Aggregate(linalg.reduce_sorted_columns(updates.matrix, middle, kept=kept)), state
+        return Aggregate(reduce_sorted_columns(updates.matrix, middle, kept=kept)), state
 
 
 def middle(ascending: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from phalanx.aggregators.preconditions import require_majority
 from phalanx.aggregators.windows import nearest_mean
-from phalanx.core import linalg
+from phalanx.core.columns import reduce_sorted_columns
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -36,4 +36,4 @@ class Phocas(Aggregator):
         def around_the_trimmed_mean(ascending: Tensor) -> Tensor:
             return nearest_mean(ascending, ascending[:, kept].mean(dim=1), count)
 
-        return Aggregate(linalg.reduce_sorted_columns(updates.matrix, around_the_trimmed_mean)), state
+        return Aggregate(reduce_sorted_columns(updates.matrix, around_the_trimmed_mean)), state

@@ -4,7 +4,7 @@ import torch
 from pydantic import NonNegativeInt
 
 from phalanx.aggregators.preconditions import require_majority
-from phalanx.core import linalg
+from phalanx.core.columns import reduce_columns
 from phalanx.core.families import Aggregator
 from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
@@ -36,4 +36,4 @@ class SignVote(Aggregator):
 
 def sum_of_signs(updates: Updates) -> torch.Tensor:
     """How many more rows are positive than negative, `[d]`, in column blocks: no second matrix."""
-    return linalg.reduce_columns(updates.matrix, lambda block: block.sign().sum(dim=0))
+    return reduce_columns(updates.matrix, lambda block: block.sign().sum(dim=0))

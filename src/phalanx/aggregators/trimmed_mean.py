@@ -3,7 +3,7 @@
 from pydantic import NonNegativeInt
 
 from phalanx.aggregators.preconditions import require_majority
-from phalanx.core import linalg
+from phalanx.core.columns import reduce_sorted_columns
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -29,5 +29,5 @@ class TrimmedMean(Aggregator):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         kept = slice(self.num_byzantine, len(updates) - self.num_byzantine)
-        update = linalg.reduce_sorted_columns(updates.matrix, lambda ascending: ascending.mean(dim=1), kept=kept)
+        update = reduce_sorted_columns(updates.matrix, lambda ascending: ascending.mean(dim=1), kept=kept)
         return Aggregate(update), state

@@ -292,21 +292,20 @@ class Aggregator(Stage, ABC, family="aggregator"):
 
         Raises: PreconditionError (shape, dtype, too few rows), CapabilityError (the rule needs more than rows).
         """
-        finite, ids, norms = finite_rows(matrix, type(self).__name__)
+        updates = finite_rows(matrix, type(self).__name__)
         given = {Capability.INDIVIDUAL_UPDATES, Capability.STABLE_IDS}
         if context is not None:
             given |= {Capability.ROOT_DATA} if context.root is not None else set()
             given |= {Capability.MODEL} if context.model is not None else set()
         require(type(self).__name__, self.needs, given)
-        context = context or RoundContext.for_matrix(finite)
-        updates = dataclasses.replace(Updates.of(finite), ids=ids).measured(norms)
+        context = context or RoundContext.for_matrix(updates.matrix)
         aggregate, _ = self.aggregate(updates, self.init(context.layout), context)
-        update = finite.new_zeros(finite.shape[1]) if aggregate.update is None else aggregate.update
+        update = matrix.new_zeros(matrix.shape[1]) if aggregate.update is None else aggregate.update
         return update.to(matrix.dtype)
 
 
-def finite_rows(matrix: Tensor, who: str) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows of `[n, d]` without NaN or infinity, in float32 (float64 stays), which rows those are, and their norms.
+def finite_rows(matrix: Tensor, who: str) -> Updates:
+    """The rows of `[n, d]` without NaN or infinity, in float32 (float64 stays), measured; their ids are their places.
 
     Raises: PreconditionError if the matrix is no floating-point `[n, d]` or nothing is left.
     """
@@ -317,14 +316,13 @@ def finite_rows(matrix: Tensor, who: str) -> tuple[Tensor, Tensor, Tensor]:
             f"{who} needs a floating-point matrix [n, d] with d >= 1; got {matrix.dtype} of shape {list(matrix.shape)}."
         )
     rows = matrix.detach() if matrix.dtype == torch.float64 else matrix.detach().to(torch.float32)
-    # Norms take one read, and the rule may want them; `isfinite().all()` makes copies of the matrix. A norm that is not finite
-    # may be that of a finite float64 row.
+    # Norms take one read, and the rule may want them; `isfinite().all()` makes copies of the matrix.
     norms = linalg.norms(rows)
     keep = norms.isfinite()
-    keep[~keep] = rows[~keep].isfinite().all(dim=1)
     if not keep.any():
         raise PreconditionError(f"{who} needs a finite update; got n={len(matrix)}, of which 0 are finite.")
-    return rows if keep.all() else rows[keep], keep.nonzero().flatten().cpu(), norms[keep]
+    kept = Updates.of(rows if keep.all() else rows[keep]).measured(norms[keep])
+    return dataclasses.replace(kept, ids=keep.nonzero().flatten().cpu())
 
 
 class Selection(Component, ABC, family="selection"):

@@ -1,7 +1,7 @@
 """The values that flow through a round: what clients train into, what the server sees, what a rule returns."""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor, nn
 
-from phalanx.core import linalg, rng
+from phalanx.core import rng
+from phalanx.core.errors import PreconditionError
 from phalanx.core.params import Layout
+from phalanx.core.updates import Updates as Updates
 
 if TYPE_CHECKING:
     from phalanx.core.families import Aggregator, DataAttack, StepHook
@@ -103,193 +105,6 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Updates:
-    """The rows that passed screening: `matrix` `[n, d]`, `buffers` `[n, b]`, `ids` `[n]` (roster ints), `weights` `[n]`.
-
-    The weights are the server's own, never a client's claim. Distances are computed once and shared by everyone who asks.
-    """
-
-    matrix: Tensor
-    buffers: Tensor
-    ids: Tensor
-    weights: Tensor
-
-    @classmethod
-    def of(cls, matrix: Tensor) -> "Updates":
-        """Anonymous updates with equal weights."""
-        n = len(matrix)
-        return Updates(matrix, matrix.new_zeros(n, 0), torch.arange(n), torch.ones(n, dtype=torch.float64))
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @cached_property
-    def _geometry(self) -> linalg.Geometry:
-        return linalg.geometry(self.matrix, lengths=self.norms)
-
-    @property
-    def squared_distances(self) -> Tensor:
-        """Squared Euclidean distance of every pair of rows, `[n, n]` float64."""
-        return self._geometry.distances
-
-    @cached_property
-    def gram(self) -> Tensor:
-        """Inner products of all rows `[n, n]` float64, seen from a row in the midst of most others.
-
-        For sums over weights that add up to 1 or 0, where it does not matter which row that is: distances to a weighted mean,
-        its covariance. Seen from the midst, the honest rows keep their digits beside attackers of any size.
-        """
-        seen, typical = self._geometry, self.squared_distances.median(dim=1).values
-        if typical[seen.centre] <= 16 * typical.min():
-            return seen.gram
-        return self.gram_about(self.row(int(typical.argmin())))
-
-    def gram_about(self, centre: Tensor) -> Tensor:
-        """Inner products of the rows x_i − centre, `[n, n]` float64, for `centre` `[d]`."""
-        return linalg.gram(self.matrix, centre=centre)
-
-    @cached_property
-    def norms(self) -> Tensor:
-        """Euclidean norm of every row, `[n]` float64."""
-        return linalg.norms(self.matrix)
-
-    @cached_property
-    def content_rank(self) -> Tensor:
-        """The place `[n]` of every row in the lexicographic order of contents, to break ties with; equal rows share one."""
-        first_equal = self.squared_distances.eq(0).int().argmax(dim=1)
-        distinct, place = torch.unique(first_equal, return_inverse=True)
-        rank = linalg.lexicographic_rank(lambda block: self.columns(block)[distinct], len(distinct))
-        return rank.to(place.device)[place]
-
-    def row(self, place: int) -> Tensor:
-        """One row of the matrix, `[d]`."""
-        return self.matrix[place]
-
-    def columns(self, block: slice) -> Tensor:
-        """Some columns of the matrix, `[n, w]`."""
-        return self.matrix[:, block]
-
-    def sums(self, mixing: Tensor) -> Tensor:
-        """The rows M X, `[m, d]`, for M `[m, n]` float64."""
-        return mixing.to(self.matrix) @ self.matrix
-
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        """Σ w_i x_i, `[d]`, for weights `[n]` float64."""
-        return linalg.weighted_sum(weights, self.matrix)
-
-    def knowing(self, squared_distances: Tensor, gram: Tensor, norms: Tensor) -> "Updates":
-        """The same rows, of which the caller knows squared distances and `gram` `[n, n]` and norms `[n]` already (float64)."""
-        informed = replace(self)
-        seen = linalg.Geometry(squared_distances, gram, centre=int(gram.diagonal().argmin()))
-        vars(informed).update(_geometry=seen, gram=gram, norms=norms)
-        return informed
-
-    def measured(self, norms: Tensor) -> "Updates":
-        """The same rows, whose norms `[n]` (float64) the caller has measured already."""
-        informed = replace(self)
-        vars(informed).update(norms=norms)
-        return informed
-
-    def scaled(self, factors: Tensor) -> "Updates":
-        """The rows f_i x_i, for factors f_i >= 0 `[n]` float64: made only if someone reads them."""
-        return _ScaledUpdates(self, factors)
-
-    def replaced(self, matrix: Tensor) -> "Updates":
-        """The same clients with other rows `[n, d]`."""
-        return Updates(matrix, self.buffers, self.ids, self.weights)
-
-    def mixed(self, mixing: Tensor, *, ids: Tensor | None = None, weights: Tensor | None = None) -> "Updates":
-        """The rows M X, for M `[m, n]` float64 whose rows sum to 1: made only if someone reads them.
-
-        The same clients, or where they are others than before, m of them with their `ids` and `weights` `[m]`.
-        """
-        return _MixedUpdates(self, mixing, self.ids if ids is None else ids, self.weights if weights is None else weights)
-
-
-class _MixedUpdates(Updates):
-    """Rows that are weighted means of a parent's: distances cost O(n³) and a sum one read of the parent, no second matrix."""
-
-    def __init__(self, parent: Updates, mixing: Tensor, ids: Tensor, weights: Tensor) -> None:
-        buffers = mixing.to(parent.buffers) @ parent.buffers
-        vars(self).update(parent=parent, mixing=mixing, buffers=buffers, ids=ids, weights=weights)
-
-    parent: Updates
-    mixing: Tensor
-
-    @cached_property
-    def matrix(self) -> Tensor:
-        return self.parent.sums(self.mixing)
-
-    @cached_property
-    def _distances(self) -> Tensor:
-        return linalg.mixed_squared_distances(self.mixing, self.parent.squared_distances)
-
-    @property
-    def squared_distances(self) -> Tensor:
-        return self._distances
-
-    @cached_property
-    def gram(self) -> Tensor:
-        return self.mixing @ self.parent.gram @ self.mixing.T
-
-    def gram_about(self, centre: Tensor) -> Tensor:
-        return self.mixing @ self.parent.gram_about(centre) @ self.mixing.T
-
-    def row(self, place: int) -> Tensor:
-        return self.parent.weighted_sum(self.mixing[place])
-
-    def sums(self, mixing: Tensor) -> Tensor:
-        return self.parent.sums(mixing @ self.mixing)
-
-    def columns(self, block: slice) -> Tensor:
-        columns = self.parent.columns(block)
-        return self.mixing.to(columns.dtype) @ columns
-
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        return self.parent.weighted_sum(weights.to(self.mixing) @ self.mixing)
-
-
-class _ScaledUpdates(Updates):
-    """Rows that are multiples of a parent's: norms and sums come through the factors, distances from blocks, scaled in turn."""
-
-    def __init__(self, parent: Updates, factors: Tensor) -> None:
-        known = {"buffers": parent.buffers, "ids": parent.ids, "weights": parent.weights}
-        vars(self).update(parent=parent, factors=factors, **known)
-
-    parent: Updates
-    factors: Tensor
-
-    @cached_property
-    def matrix(self) -> Tensor:
-        return linalg.scale_rows(self.parent.matrix, self.factors)
-
-    @cached_property
-    def norms(self) -> Tensor:
-        return self.factors * self.parent.norms
-
-    @cached_property
-    def _geometry(self) -> linalg.Geometry:
-        return linalg.geometry(self.parent.matrix, factors=self.factors, lengths=self.norms)
-
-    def gram_about(self, centre: Tensor) -> Tensor:
-        return linalg.gram(self.parent.matrix, centre=centre, factors=self.factors)
-
-    def row(self, place: int) -> Tensor:
-        return linalg.scale_rows(self.parent.row(place)[None], self.factors[place, None])[0]
-
-    def columns(self, block: slice) -> Tensor:
-        return linalg.scale_rows(self.parent.columns(block), self.factors)
-
-    def sums(self, mixing: Tensor) -> Tensor:
-        if linalg.fits(self.factors, self.parent.matrix.dtype):
-            return self.parent.sums(mixing * self.factors)
-        return super().sums(mixing)
-
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        return self.parent.weighted_sum(weights.to(self.factors) * self.factors)
-
-
-@dataclass(frozen=True)
 class Aggregate:
     """What a rule makes of a round.
 
@@ -312,6 +127,18 @@ class Root:
 
     samples: Samples
     update: Callable[[], Tensor]
+
+    def finite_update(self, who: str) -> Tensor:
+        """The server's own update, for the rule `who`.
+
+        Raises: PreconditionError if it is not finite.
+        """
+        update = self.update()
+        if not update.isfinite().all():
+            raise PreconditionError(
+                f"{who} needs a finite root update; the server's own training diverged. Lower its learning rate."
+            )
+        return update
 
 
 @dataclass(frozen=True)

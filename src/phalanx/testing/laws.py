@@ -7,6 +7,7 @@ translation): `check_aggregator` takes the exceptions with their reasons.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, cast
 
 import torch
@@ -86,7 +87,7 @@ def coordinates_alone(rule: Aggregator, matrix: Tensor) -> None:
         blocks = [_call(rule, block.contiguous()) for block in torch.split(matrix, width, dim=1)]
         assert torch.equal(torch.cat(blocks), whole), (
             f"blocks of {width} columns give other bits than the whole; torch's sums along the first axis depend on the shape, "
-            "those of linalg.reduce_sorted_columns do not"
+            "those of columns.reduce_sorted_columns do not"
         )
 
 
@@ -143,7 +144,7 @@ def inputs_stay(rule: Aggregator, matrix: Tensor) -> None:
     """Neither the matrix nor anything else of the updates is modified."""
     for rows in (matrix, matrix.double()):
         updates = dataclasses.replace(Updates.of(rows.clone()), buffers=matrix.clone())
-        kept = dataclasses.replace(updates, **{name: value.clone() for name, value in vars(updates).items()})
+        kept = deepcopy(updates)
         context = context_for(rule, rows)
         rule.aggregate(updates, rule.init(context.layout), context)
         for name in ("matrix", "buffers", "ids", "weights"):
