@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from phalanx.attacks import Adversary
+from phalanx.core import linalg
 from phalanx.core.families import Aggregator
 from phalanx.core.types import AttackView, RoundContext, Rows, Samples, State, Status
 
@@ -70,6 +71,6 @@ def take(matrix: Tensor, places: Sequence[int]) -> Tensor:
 
 
 def finite(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Without rows of no finite norm, and the mask `[h]` of the others: one client that diverged must not spoil an attack."""
-    keep = torch.linalg.vector_norm(rows, dim=1).isfinite()
+    """Without rows that are not finite, and the mask `[h]` of the others: one client that diverged must not spoil an attack."""
+    keep = linalg.norms(rows).isfinite()
     return (rows if keep.all() else rows[keep]), keep
