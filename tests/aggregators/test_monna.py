@@ -54,5 +54,5 @@ def test_a_root_update_that_diverged_is_an_error() -> None:
     rows = torch.ones(4, 2)
     nothing = Samples(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), 2)
     context = dataclasses.replace(RoundContext.for_matrix(rows), root=Root(nothing, lambda: torch.full((2,), torch.nan)))
-    with pytest.raises(PreconditionError, match="MoNNA needs a finite reference"):
+    with pytest.raises(PreconditionError, match="MoNNA needs a finite root update"):
         MoNNA(num_byzantine=1)(rows, context=context)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from phalanx.core import linalg
 from phalanx.core.capabilities import Capability
-from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
@@ -38,11 +37,7 @@ class FLTrust(Aggregator, kind="fltrust"):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         assert context.root is not None  # what `needs` promises
-        root = context.root.update()
-        if not root.isfinite().all():
-            raise PreconditionError(
-                "FLTrust needs a finite root update; the server's own training diverged. Lower its learning rate."
-            )
+        root = context.root.finite_update("FLTrust")
         length = linalg.norms(root[None])[0]
         cosines = _inner_products(updates.matrix, root) / (updates.norms * length).clamp(min=1e-300)
         trust = cosines.clamp(0, 1)

@@ -39,10 +39,6 @@ class MoNNA(Aggregator, kind="monna"):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         reference = self._reference(updates, context)
-        if not reference.isfinite().all():
-            raise PreconditionError(
-                "MoNNA needs a finite reference; the server's own update diverged. Lower its learning rate."
-            )
         count = len(updates) - self.num_byzantine
         influence = smallest(linalg.norms(updates.matrix, centre=reference), count, updates).double() / count
         return Aggregate(updates.weighted_sum(influence), influence=influence), state
@@ -50,7 +46,7 @@ class MoNNA(Aggregator, kind="monna"):
     def _reference(self, updates: Updates, context: RoundContext) -> Tensor:
         if self.trusted_client is None:
             assert context.root is not None  # what `needs` promises
-            return context.root.update()
+            return context.root.finite_update("MoNNA")
         place = (updates.ids == self.trusted_client).nonzero().flatten()
         if not len(place):
             raise PreconditionError(

@@ -13,7 +13,6 @@ from phalanx.aggregators.components import principal_points
 from phalanx.aggregators.mask_clusters import Split, mask_gram, split
 from phalanx.aggregators.mask_training import Candidates, MaskStep, TrainedMasks, quantile_of, root_loss, train_masks
 from phalanx.core.capabilities import Capability
-from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.numbers import Share
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
@@ -94,11 +93,7 @@ def trained_masks(
     Raises: PreconditionError if the server's own update is not finite.
     """
     assert context.root is not None  # what `needs` promises
-    root = context.root.update()
-    if not root.isfinite().all():
-        raise PreconditionError(
-            "SkyMask needs a finite root update; the server's own training diverged. Lower its learning rate."
-        )
+    root = context.root.finite_update("SkyMask")
     with root_loss(context) as loss:
         candidates = Candidates(updates.matrix, root.to(updates.matrix))
         return train_masks(candidates, loss, steps=steps, choose_step=choose_step, stops=stops)
