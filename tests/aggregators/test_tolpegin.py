@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from phalanx.aggregators import Mean, Tolpegin
 from phalanx.aggregators.tolpegin import last_layer
-from phalanx.core.errors import PreconditionError
+from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.params import Layout
 from phalanx.core.types import RoundContext, Updates
 
@@ -51,15 +51,34 @@ def test_the_order_of_rows_does_not_matter_where_there_are_two_groups(seed: int)
     assert sorted(int(order[place]) for place in kept(rows[order])) == kept(rows)
 
 
+def scene(model: nn.Module | None, layout: Layout) -> RoundContext:
+    zeros = torch.zeros(layout.d)
+    return RoundContext(0, 0, layout, zeros, zeros[:0], model=model)
+
+
 def test_the_last_layer_is_the_last_modules_weight_and_bias() -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    assert last_layer(Layout.of(module)) == slice(16, 26)
-    assert last_layer(Layout.flat(7)) == slice(0, 7)
+    assert last_layer(scene(None, Layout.of(module))) == slice(16, 26)
+    assert last_layer(scene(module, Layout.of(module))) == slice(16, 26)
+    assert last_layer(scene(None, Layout.flat(7))) == slice(0, 7)
     rows = two_groups(0, d=26)
     rows[:, :16] = 0
     rows[3:, :16] = 50  # a split that only `all` sees
     assert kept(rows, layout=Layout.of(module)) == list(range(5, 15))
     assert kept(rows, Tolpegin("all"), Layout.of(module)) != list(range(5, 15))
+
+
+def test_the_last_layer_of_a_model_is_its_last_linear_one_whatever_comes_behind() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2, bias=False), nn.LayerNorm(2))
+    assert last_layer(scene(module, Layout.of(module))) == slice(16, 24)
+    assert last_layer(scene(None, Layout.of(module))) == slice(24, 28), "the layout alone knows no kinds of layers"
+
+
+def test_a_model_without_a_linear_layer_is_refused_unless_all_layers_are_looked_at() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten())
+    with pytest.raises(ConfigError, match=r"Tolpegin looks at the output layer, the last nn\.Linear"):
+        Tolpegin().check(model)
+    Tolpegin("all").check(model)
 
 
 def test_equal_rows_and_a_tie_have_an_answer() -> None:
