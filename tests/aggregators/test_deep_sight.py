@@ -212,3 +212,9 @@ def test_it_stops_a_boosted_backdoor_that_the_mean_takes_in() -> None:
     assert broken["attack_success"] > 0.9
     assert kept["attack_success"] < 0.1
     assert kept["accuracy"] > 0.9
+
+
+def test_the_model_is_in_the_mode_it_was_in() -> None:
+    context = scene(network().train(), (6,))
+    DeepSight(num_inputs=20).aggregate(rows_and_buffers(context, 9, 0), {}, context)
+    assert all(part.training for part in context.model.modules())

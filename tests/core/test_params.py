@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from phalanx.core.errors import ConfigError
-from phalanx.core.params import Layout, flatten, float_buffers, load, trainable
+from phalanx.core.params import Layout, evaluating, flatten, float_buffers, load, trainable
 
 
 class Scale(nn.Module):
@@ -171,3 +171,13 @@ def test_buffers_of_another_length_are_refused():
 def test_a_model_with_nothing_to_train_is_refused(module):
     with pytest.raises(ConfigError, match="no trainable parameter"):
         Layout.of(module)
+
+
+def test_a_module_is_evaluated_and_then_in_the_modes_it_was_in() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout())
+    module.train()[1].eval()
+    with evaluating(module):
+        assert not any(part.training for part in module.modules())
+    with pytest.raises(ZeroDivisionError), evaluating(module):
+        raise ZeroDivisionError
+    assert [part.training for part in module.modules()] == [True, True, False, True]

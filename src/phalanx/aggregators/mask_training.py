@@ -190,14 +190,11 @@ def root_loss(context: RoundContext) -> Iterator[LossAndGradient]:
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
         return float(loss.detach()), torch.cat([gradient.reshape(-1) for gradient in gradients])
 
-    modes = [(part, part.training) for part in model.modules()]
     try:
-        model.eval()
-        for norm in norms:
-            norm.train()
-        yield loss_and_gradient
+        with flat.evaluating(model):
+            for norm in norms:
+                norm.train()
+            yield loss_and_gradient
     finally:
-        for part, mode in modes:
-            part.training = mode
         for buffer, value in zip(buffers, kept):
             buffer.copy_(value)

@@ -5,6 +5,7 @@ vector; integer buffers never travel.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Self
@@ -132,3 +133,15 @@ def _unpack(targets: Mapping[str, Tensor], flat: Tensor, what: str) -> None:
         return
     pieces = torch.split(flat, [tensor.numel() for tensor in targets.values()])
     torch._foreach_copy_(list(targets.values()), [piece.view(tensor.shape) for piece, tensor in zip(pieces, targets.values())])
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in eval mode; afterwards each of its parts is in the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

@@ -85,6 +85,7 @@ def test_only_the_layer_that_carries_the_backdoor_is_replaced() -> None:
     state = trainer.train(cohort, {}, context, out)
     assert out.matrix[0].tolist() == pytest.approx([0.1] * 18 + [0.0, 1.0])
     assert not state["5.kind"], "the client remembers its honest training"
+    assert model.training, "the model is in the mode it was in"
 
 
 def test_without_a_sample_of_another_class_or_without_success_the_honest_update_is_sent() -> None:

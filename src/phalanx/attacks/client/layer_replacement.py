@@ -146,8 +146,7 @@ def _success(cohort: Cohort, i: int, context: RoundContext, most: int) -> Succes
 
     def success(update: Tensor, buffers: Tensor) -> float:
         flat.load(model, context.global_params + update, buffers)
-        model.eval()
-        with torch.no_grad():
+        with flat.evaluating(model), torch.no_grad():
             logits = model(inputs)
         hits = (logits.argmax(dim=1) == poison.success_class) & logits.isfinite().all(dim=1)
         return float(hits.double().mean())
