@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from phalanx.attacks import Backdoor, LabelFlip, LabelFlipAll, Patch
 from phalanx.core.errors import DataError
 from phalanx.core.types import Samples
-from phalanx.metrics import Evaluation, evaluate
+from phalanx.metrics import Evaluation, Gated, SuccessBound, evaluate
 
 BACKDOOR = Backdoor(Patch(1), target=2, per_batch=1)
 
@@ -182,3 +182,37 @@ def test_it_agrees_with_a_slow_loop_over_single_samples() -> None:
     found = evaluate(model, samples, poison=attack, batch_size=16)
     assert (found.accuracy, found.num_eligible) == (right / 60, eligible)
     assert (found.attack_success, found.base_rate) == (success / eligible, base / eligible)
+
+
+def test_answers_below_tau_are_neither_right_nor_a_success_by_hand() -> None:
+    """The oracle is sure at softmax([10, 0, 0]) = .9999; a third of it, softmax([10, 0, 0] / 5), is at .787."""
+
+    class Unsure(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return Oracle(obeys=2)(images) / 5
+
+    samples = said([0, 1, 2, 2, 2], [0, 1, 2, 0, 1])
+    sure = evaluate(Oracle(obeys=2), samples, poison=BACKDOOR, tau=0.95)
+    assert sure.gated == Gated(0.95, 3 / 5, 1.0, (3 / 5,) * 10 + (0.0,), (1.0,) * 10 + (0.0,))
+    unsure = evaluate(Unsure(), samples, poison=BACKDOOR, tau=0.75, batch_size=2).gated
+    assert unsure == Gated(0.75, 3 / 5, 1.0, (3 / 5,) * 8 + (0.0,) * 3, (1.0,) * 8 + (0.0,) * 3)
+    assert evaluate(Unsure(), samples, poison=BACKDOOR).gated is None
+
+
+def test_at_zero_the_gate_changes_nothing_and_without_a_target_only_accuracy_is_gated() -> None:
+    samples = said([0, 1, 2, 2], [0, 1, 2, 0])
+    found = evaluate(Oracle(), samples, poison=BACKDOOR, tau=0.0)
+    assert found.gated is not None
+    assert (found.gated.accuracy, found.gated.attack_success) == (found.accuracy, found.attack_success)
+    clean = evaluate(Oracle(), samples, poison=None, tau=0.3).gated
+    assert clean is not None
+    assert (clean.attack_success, clean.successes) == (None, None)
+
+
+def test_an_undefended_model_bounds_the_success_of_the_defended_one_on_the_stamped_images() -> None:
+    samples = said([0, 1, 0, 1], [0, 1, 0, 1])
+    found = evaluate(Oracle(), samples, poison=BACKDOOR, undefended=Oracle(obeys=2), batch_size=3)
+    assert found.bound == SuccessBound(0.0, undefended=1.0, defended=0.0, bound=1.0)
+    swapped = evaluate(Oracle(obeys=2), samples, poison=BACKDOOR, undefended=Oracle(), tau=0.5).bound
+    assert swapped == SuccessBound(0.5, undefended=0.0, defended=1.0, bound=1.0)
+    assert evaluate(Oracle(), samples, poison=None, undefended=Oracle()).bound is None

@@ -213,10 +213,12 @@ def test_every_piece_is_written(build):
 
 def test_panels_are_found_through_the_entry_point_in_the_order_of_their_places(build):
     assert [panel.title for panel in build.own_panels()] == [
+        "Robustness",
         "Leaderboards",
         "Results",
         "Without a score",
         "Over rounds",
+        "Refused answers",
         "Influence",
         "Detection",
         "Rejected updates",

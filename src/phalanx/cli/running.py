@@ -12,6 +12,7 @@ from phalanx.cli.terminal import console
 from phalanx.config import Experiment
 from phalanx.core.toml import parse_setting
 from phalanx.experiments import RunResult, experiment_of, run
+from phalanx.metrics import EXPLANATION
 
 
 def run_file(file: Path, settings: list[str], out: Path | None, *, as_json: bool = False) -> None:
@@ -60,6 +61,15 @@ def summary(result: RunResult) -> Table:
     if "attack_success" in final:
         base = percent(final.get("base_rate"))
         table.add_row("attack success", f"{percent(final['attack_success'])} (base rate {base})")
+    if "tau" in final:
+        gated = f"accuracy {percent(final['gated_accuracy'])}"
+        if "gated_attack_success" in final:
+            gated += f", attack success {percent(final['gated_attack_success'])}"
+        table.add_row(f"refusing below tau = {final['tau']:g}", gated)
+    if "success_bound" in final:
+        undefended = percent(final["undefended_success"])
+        table.add_row("bound on attack success", f"{percent(final['success_bound'])} (undefended {undefended})")
+        table.caption = EXPLANATION
     if final.get("tpr") is not None:
         table.add_row("attackers rejected, last round", percent(final["tpr"]))
         table.add_row("honest rejected, last round", percent(final.get("fpr")))

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
+from phalanx.core.numbers import Probability
 
 DEVICE = r"^(auto|cpu|cuda(:[0-9]{1,3})?)$"
 
@@ -61,3 +62,8 @@ class EvaluationSettings(Component):
 
     every: NonNegativeInt = 1
     batch_size: PositiveInt = 200
+    _: KW_ONLY
+    tau: Probability | None = None
+    """Test also with answers refused whose softmax is below tau (FLIP's second half), and over thresholds from 0 to 1."""
+    undefended: Annotated[str, Field(min_length=1)] | None = None
+    """The folder of a finished run without the defence: attack success is then told beside the bound between the two models."""

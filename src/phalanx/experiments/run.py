@@ -126,7 +126,7 @@ class _History:
             self.rounds_kept += "kept_model" in event
             self._round = {name: value for name, value in event.items() if isinstance(value, int | float) or value is None}
         if event["event"] == "evaluation":
-            scores = {name: value for name, value in event.items() if name not in ("event", "seconds")}
+            scores = {name: value for name, value in event.items() if name not in ("event", "seconds", "over_tau")}
             self.rows.append(self._round | scores)
 
 

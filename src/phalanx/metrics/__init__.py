@@ -2,8 +2,23 @@
 
 from phalanx.metrics.anomaly import anomaly_index
 from phalanx.metrics.detection import Detection, detection
-from phalanx.metrics.evaluation import Evaluation, evaluate
+from phalanx.metrics.evaluation import TAUS, Evaluation, Gated, evaluate
 from phalanx.metrics.norms import NormSummary, norm_summary
+from phalanx.metrics.success_bound import EXPLANATION, SuccessBound, success_bound
 from phalanx.metrics.survival import survival
 
-__all__ = ["Detection", "Evaluation", "NormSummary", "anomaly_index", "detection", "evaluate", "norm_summary", "survival"]
+__all__ = [
+    "EXPLANATION",
+    "TAUS",
+    "Detection",
+    "Evaluation",
+    "Gated",
+    "NormSummary",
+    "SuccessBound",
+    "anomaly_index",
+    "detection",
+    "evaluate",
+    "norm_summary",
+    "success_bound",
+    "survival",
+]

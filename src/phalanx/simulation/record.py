@@ -9,7 +9,7 @@ import torch
 
 from phalanx.core.events import Event, Value
 from phalanx.core.types import Aggregate, Updates
-from phalanx.metrics import Evaluation, detection, norm_summary
+from phalanx.metrics import TAUS, Evaluation, detection, norm_summary
 from phalanx.server import Rejection
 
 
@@ -87,4 +87,13 @@ def evaluation_event(round: int, found: Evaluation, seconds: dict[str, Value]) -
     values: dict[str, Value] = {"accuracy": number(found.accuracy), "test_loss": number(found.loss)}
     if found.attack_success is not None:
         values |= {"attack_success": number(found.attack_success), "base_rate": number(found.base_rate)}
+    if (gated := found.gated) is not None:
+        values |= {"tau": gated.tau, "gated_accuracy": number(gated.accuracy)}
+        over: dict[str, Value] = {"tau": list[Value](TAUS), "accuracy": [number(share, 4) for share in gated.accuracies]}
+        if gated.successes is not None:
+            values["gated_attack_success"] = number(gated.attack_success)
+            over["attack_success"] = [number(share, 4) for share in gated.successes]
+        values["over_tau"] = over
+    if (bound := found.bound) is not None:
+        values |= {"undefended_success": number(bound.undefended), "success_bound": number(bound.bound)}
     return Event("evaluation", round, {**values, "seconds": seconds})

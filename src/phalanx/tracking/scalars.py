@@ -47,6 +47,8 @@ def parameters(config: Mapping[str, Any], prefix: str = "") -> dict[str, Paramet
 
 def _numbers(event: Event) -> Iterator[tuple[str, float]]:
     for name, value in event.values.items():
+        if name == "over_tau":  # a curve, not a count
+            continue
         if isinstance(value, Mapping):
             for key, item in value.items():
                 if (number := _number(item)) is not None:

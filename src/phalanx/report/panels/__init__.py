@@ -7,6 +7,7 @@ from phalanx.report.panels.failures import Failures
 from phalanx.report.panels.influence import Influence
 from phalanx.report.panels.norms import Norms
 from phalanx.report.panels.partition import Partition
+from phalanx.report.panels.refusals import Refusals
 from phalanx.report.panels.rejections import Rejections
 from phalanx.report.panels.reproduction import Reproduction
 from phalanx.report.panels.results import Results
@@ -22,6 +23,7 @@ __all__ = [
     "Influence",
     "Norms",
     "Partition",
+    "Refusals",
     "Rejections",
     "Reproduction",
     "Results",
