@@ -25,6 +25,7 @@ from phalanx.simulation.devices import CPU, choose_devices
 from phalanx.simulation.preflight import check
 from phalanx.simulation.record import Stopwatch, evaluation_event, round_event
 from phalanx.simulation.state import FederationState
+from phalanx.simulation.undefended import undefended_model
 
 
 class Simulation:
@@ -53,12 +54,14 @@ class Simulation:
         self._rest(self.model)
         self.clients = Clients(fitted, self.federation, self.model, self.layout, self.devices)
         self._tested, self._test = self.model, self.federation.test
+        self._undefended = undefended_model(experiment.evaluation.undefended, self.model, self._poison)
 
     def __enter__(self) -> Self:
         self.clients.__enter__()
         if self.device != (first := self.devices[0]):
             # Only now: workers cannot use CUDA if this process did before they were forked.
             self._tested, self._test = deepcopy(self.model).to(first), self.federation.test.to(first)
+            self._undefended = None if self._undefended is None else self._undefended.to(first)
         # Torch's own threads were up to 100 times slower than one on small models, and reorder sums; workers replace them.
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -141,8 +144,15 @@ class Simulation:
         with watch.phase("evaluate"):
             self._rest(self._tested)
             flat.load(self._tested, state.params, state.buffers)
-            batch_size = self.experiment.evaluation.batch_size
-            found = evaluate(self._tested, self._test, poison=self._poison, batch_size=batch_size)
+            settings = self.experiment.evaluation
+            found = evaluate(
+                self._tested,
+                self._test,
+                poison=self._poison,
+                batch_size=settings.batch_size,
+                tau=settings.tau,
+                undefended=self._undefended,
+            )
             self._rest(self._tested)
         return evaluation_event(state.round - 1, found, watch.seconds)
 
