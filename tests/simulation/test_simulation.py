@@ -208,9 +208,15 @@ def test_what_a_rule_finds_suspicious_is_in_the_events():
 @pytest.mark.parametrize("rule", [FLTrust(), SkyMask()])
 def test_an_adaptive_attacker_tries_a_rule_with_a_root_set_on_his_own_samples(rule):
     adversary = Adversary(who=FirstClients(count=2), update=Adaptive(evaluations=16))
-    with simulate(replace(SMALL, aggregator=rule, root=RootSet(20), adversary=adversary)) as simulation:
-        _, event = simulation.step(simulation.initial_state())
-    assert event.values["attack"]["deviation"] > 0
+    found = []
+    for tried in (rule, Mean()):
+        with simulate(replace(SMALL, aggregator=tried, root=RootSet(20), adversary=adversary)) as simulation:
+            _, event = simulation.step(simulation.initial_state())
+            found.append(event.values["attack"])
+    against_rule, against_mean = found
+    assert against_rule["refused"] < 1
+    assert against_rule["deviation"] > 0
+    assert against_rule["gamma"] != against_mean["gamma"]
 
 
 def test_workers_go_by_the_last_step_of_this_state_whatever_they_saw_before():

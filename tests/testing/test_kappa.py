@@ -3,12 +3,14 @@
 import pytest
 import torch
 
-from phalanx.aggregators import DnC, GeometricMedian, Krum, Mean, Median, TrimmedMean
+from phalanx.aggregators import DnC, FLTrust, GeometricMedian, Krum, Mean, Median, TrimmedMean
+from phalanx.core.capabilities import Capability
 from phalanx.core.errors import PreconditionError
 from phalanx.testing import AGGREGATORS, AggregatorExample
 from phalanx.testing.kappa import UNBOUNDED, kappa_on, worst_kappa
 
 BOUNDED = [example for example in AGGREGATORS if example.kappa]
+DEMANDING = [example for example in AGGREGATORS if example.rule.needs & {Capability.MODEL, Capability.ROOT_DATA}]
 
 
 def test_kappa_by_hand() -> None:
@@ -38,6 +40,27 @@ def test_rules_without_a_bound_are_found_out() -> None:
     assert worst_kappa(Mean(), 5, 1, evaluations=100).kappa >= UNBOUNDED
     # Two attackers far away in two directions: DnC drops one of them, and an honest row for the other.
     assert worst_kappa(DnC(2), 7, 2, evaluations=300).kappa >= UNBOUNDED
+
+
+def test_a_rule_with_a_root_set_gets_one() -> None:
+    found = worst_kappa(FLTrust(), 5, 1, evaluations=60)
+    assert found.kappa == kappa_on(FLTrust(), found.rows, 1) > 10
+
+
+@pytest.mark.parametrize("example", DEMANDING, ids=lambda example: example.rule.kind)
+def test_the_shortest_search_tries_a_rule_that_needs_more_than_rows(example: AggregatorExample) -> None:
+    assert worst_kappa(example.rule, 11, 2, evaluations=3).kappa >= 0
+
+
+@pytest.mark.parametrize("n, f, evaluations", [(5, 1, 2), (4, 2, 30), (5, -1, 30), (0, 0, 30)])
+def test_a_search_that_makes_no_sense_is_refused_with_its_numbers(n: int, f: int, evaluations: int) -> None:
+    with pytest.raises(PreconditionError, match=f"got n={n}, f={f}, evaluations={evaluations}"):
+        worst_kappa(Mean(), n, f, evaluations=evaluations)
+
+
+def test_a_rule_that_needs_more_rows_says_so() -> None:
+    with pytest.raises(PreconditionError, match="Krum"):
+        worst_kappa(Krum(2), 5, 1, evaluations=30)
 
 
 @pytest.mark.parametrize("rule", [GeometricMedian, Krum])

@@ -6,8 +6,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
-from phalanx.core.types import RoundContext, Updates
+from phalanx.core.types import Updates
+from phalanx.testing.scenes import context_for
 
 UNBOUNDED = 1e4
 """Where a search stops: no bound of a rule that has one is near it."""
@@ -29,14 +31,17 @@ def worst_kappa(rule: Aggregator, n: int, f: int, *, evaluations: int = 3000, se
 
     A third of the calls goes to rows drawn from a small lattice, in 1 to 3 dimensions, where ties and clusters are common; the
     rest climbs from the best of them by random changes. Ends at 10⁴: the rule has no bound. For rules that move with their rows
-    under translation and scale; others have no κ. The number of subsets, C(n, f), should be small.
+    under translation and scale; others have no κ, only rows that hurt. The number of subsets, C(n, f), should be small.
 
+    Raises: PreconditionError if f is not below n / 2, fewer than 3 evaluations are asked for, or the rule needs more rows.
     Reference: Allouah et al., Fixing by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity, AISTATS 2023
     (arXiv 2302.01772), Definition 2.
     >>> from phalanx.aggregators import Mean, Median
     >>> worst_kappa(Mean(), 5, 1).kappa >= 1e4, worst_kappa(Median(1), 5, 1).kappa < 4 * (1 + 1 / 3) ** 2
     (True, True)
     """
+    if not 0 <= f < n / 2 or evaluations < 3:
+        raise PreconditionError(f"worst_kappa needs 0 <= f < n / 2 and evaluations >= 3; got n={n}, f={f}, {evaluations=}.")
     generator = torch.Generator().manual_seed(seed)
     drawn = [_draw(n, f, generator) for _ in range(evaluations // 3)]
     found = sorted((Worst(kappa_on(rule, rows, f), rows) for rows in drawn), key=lambda one: -one.kappa)[:_STARTS]
@@ -50,7 +55,7 @@ def kappa_on(rule: Aggregator, rows: Tensor, f: int) -> float:
     Infinite where S is one point and the result another.
     """
     n = len(rows)
-    context = RoundContext.for_matrix(rows)
+    context = context_for(rule, rows)
     update = rule.aggregate(Updates.of(rows), rule.init(context.layout), context)[0].update
     result = torch.zeros_like(rows[0]) if update is None else update
     member = torch.tensor([[i not in left_out for i in range(n)] for left_out in combinations(range(n), f)]).to(rows)

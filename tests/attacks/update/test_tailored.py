@@ -112,7 +112,10 @@ def test_attackers_with_samples_put_them_in_the_servers_place() -> None:
     damage = Damage(FLTrust(), view, RoundContext.for_matrix(HONEST), "distance")
     assert len(damage._context.root.samples) == 100
     assert torch.equal(damage._context.root.update(), own.mean(dim=0))
-    assert AGRTailored().craft(view, {}, RoundContext.for_matrix(HONEST))[0].metrics["deviation"] > 0
+    crafted, _ = AGRTailored().craft(view, {}, RoundContext.for_matrix(HONEST))
+    assert crafted.metrics["refused"] < 1
+    assert crafted.metrics["deviation"] > 0
+    assert not torch.equal(crafted.rows, craft(AGRTailored(), Mean()).rows)
 
 
 def test_without_samples_a_rule_that_needs_the_servers_data_cannot_be_asked() -> None:
