@@ -7,7 +7,8 @@ from torch import Tensor
 
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
-from phalanx.testing.laws import LAWS, Law, kappa_bound
+from phalanx.testing.kappa_bound import kappa_bound
+from phalanx.testing.laws import LAWS, Law
 
 _MOST_ROWS = 1000
 

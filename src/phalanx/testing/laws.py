@@ -8,60 +8,59 @@ translation): `check_aggregator` takes the exceptions with their reasons.
 import dataclasses
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
-from phalanx.core.types import Aggregate, State, Updates
+from phalanx.core.types import Aggregate, Updates
+from phalanx.testing.comparing import agree, call, update_of
+from phalanx.testing.memory_law import memory_goes_by_client
 from phalanx.testing.scenes import context_for
 
 Law = Callable[[Aggregator, Tensor], None]
-
-TOLERANCE = 1e-5
-"""Relative to the largest entry of the rows: what float32 sums of a few rows may differ by."""
 
 
 def permutation(rule: Aggregator, matrix: Tensor) -> None:
     """The order of the rows does not matter, ties included; influence moves with its row."""
     order = torch.randperm(len(matrix), generator=torch.Generator().manual_seed(len(matrix)))
     one, other = _combine(rule, matrix), _combine(rule, matrix[order])
-    _agree(_update(other, matrix), _update(one, matrix), matrix)
+    agree(update_of(other, matrix), update_of(one, matrix), matrix)
     if one.influence is not None and other.influence is not None and len(torch.unique(matrix, dim=0)) == len(matrix):
-        _agree(other.influence, one.influence[order.to(matrix.device)], matrix.new_ones(1))
+        agree(other.influence, one.influence[order.to(matrix.device)], matrix.new_ones(1))
 
 
 def translation(rule: Aggregator, matrix: Tensor) -> None:
     """rule(x + c) = rule(x) + c."""
     shift = torch.linspace(-2, 2, matrix.shape[1]).round().to(matrix) * matrix.abs().amax()
-    _agree(_call(rule, matrix + shift), _call(rule, matrix) + shift, matrix + shift)
+    agree(call(rule, matrix + shift), call(rule, matrix) + shift, matrix + shift)
 
 
 def scale(rule: Aggregator, matrix: Tensor) -> None:
     """rule(s x) = s rule(x), also where float32's squares overflow or vanish (s about 1e±20, a power of two: exact)."""
     for exponent in (-66, -1, 4, 60):
         factor = 2.0**exponent
-        _agree(_call(rule, matrix * factor), _call(rule, matrix) * factor, matrix * factor)
+        agree(call(rule, matrix * factor), call(rule, matrix) * factor, matrix * factor)
 
 
 def mean_without_byzantine(rule: Aggregator, matrix: Tensor) -> None:
     """With num_byzantine = 0 the rule is the mean; a rule without that field is the mean anyway."""
-    _agree(_call(_with_byzantine(rule, 0), matrix), matrix.mean(dim=0), matrix)
+    agree(call(_with_byzantine(rule, 0), matrix), matrix.mean(dim=0), matrix)
 
 
 def identical_rows(rule: Aggregator, matrix: Tensor) -> None:
     """Identical rows give that row."""
     same = matrix[:1].repeat(len(matrix), 1)
-    _agree(_call(rule, same), matrix[0], matrix)
+    agree(call(rule, same), matrix[0], matrix)
 
 
 def coordinate_range(rule: Aggregator, matrix: Tensor) -> None:
     """Every coordinate of the result lies between the rows' smallest and largest."""
-    result = _call(rule, matrix)
+    result = call(rule, matrix)
     clamped = torch.minimum(torch.maximum(result, matrix.amin(dim=0)), matrix.amax(dim=0))
-    _agree(result, clamped, matrix)
+    agree(result, clamped, matrix)
 
 
 def convex_hull(rule: Aggregator, matrix: Tensor) -> None:
@@ -74,17 +73,17 @@ def convex_hull(rule: Aggregator, matrix: Tensor) -> None:
         assert not influence.any(), f"no update, yet influence {influence.tolist()}"
         return
     assert influence.min() >= 0, f"influence {influence.tolist()} has a negative entry"
-    _agree(influence.sum(), torch.ones_like(influence.sum()), matrix.new_ones(1))
-    _agree(_update(aggregate, matrix), influence @ matrix.double(), matrix)
+    agree(influence.sum(), torch.ones_like(influence.sum()), matrix.new_ones(1))
+    agree(update_of(aggregate, matrix), influence @ matrix.double(), matrix)
 
 
 def coordinates_alone(rule: Aggregator, matrix: Tensor) -> None:
     """A rule that does not attribute works on each coordinate alone: the same bits for any block of columns."""
     if _combine(rule, matrix).influence is not None:
         return
-    whole = _call(rule, matrix)
+    whole = call(rule, matrix)
     for width in (1, 2, 3):
-        blocks = [_call(rule, block.contiguous()) for block in torch.split(matrix, width, dim=1)]
+        blocks = [call(rule, block.contiguous()) for block in torch.split(matrix, width, dim=1)]
         assert torch.equal(torch.cat(blocks), whole), (
             f"blocks of {width} columns give other bits than the whole; torch's sums along the first axis depend on the shape, "
             "those of columns.reduce_sorted_columns do not"
@@ -93,7 +92,7 @@ def coordinates_alone(rule: Aggregator, matrix: Tensor) -> None:
 
 def zeros(rule: Aggregator, matrix: Tensor) -> None:
     """Rows of zeros give zero."""
-    _agree(_call(rule, torch.zeros_like(matrix)), torch.zeros_like(matrix[0]), matrix)
+    agree(call(rule, torch.zeros_like(matrix)), torch.zeros_like(matrix[0]), matrix)
 
 
 def any_number_of_rows(rule: Aggregator, matrix: Tensor) -> None:
@@ -120,17 +119,17 @@ def huge_rows_leave_it_finite(rule: Aggregator, matrix: Tensor) -> None:
     """A row of 1e30 among the others is worked with, not stumbled over."""
     rows = matrix.clone()
     rows[0] = 1e30
-    assert _call(rule, rows).isfinite().all(), "a finite row of 1e30 makes the result non-finite"
+    assert call(rule, rows).isfinite().all(), "a finite row of 1e30 makes the result non-finite"
 
 
 def non_finite_rows_are_dropped(rule: Aggregator, matrix: Tensor) -> None:
     """Rows with a NaN or an infinity change no bit of what the others give."""
-    expected = _call(rule, matrix)
+    expected = call(rule, matrix)
     for value in (torch.nan, torch.inf, -torch.inf):
         for columns in (slice(None), slice(-1, None)):
             bad = matrix[:1].clone()
             bad[:, columns] = value
-            result = _call(rule, torch.cat([matrix[:2], bad, matrix[2:], bad]))
+            result = call(rule, torch.cat([matrix[:2], bad, matrix[2:], bad]))
             assert torch.equal(result, expected), f"two rows with {value} changed the result to {result.tolist()}"
 
 
@@ -151,51 +150,12 @@ def inputs_stay(rule: Aggregator, matrix: Tensor) -> None:
             assert torch.equal(getattr(updates, name), getattr(kept, name)), f"the rule modified updates.{name}"
 
 
-def memory_goes_by_client(rule: Aggregator, matrix: Tensor) -> None:
-    """Three rounds of a rule that remembers, in which clients come, go and stand in another order.
-
-    What is remembered of whom goes by id: the same rows under the same ids give the same results and the same memory in any
-    order. The memory that comes in is not modified, going on from a copy of it gives the same bits, and nothing is forgotten
-    of a client that is away.
-    """
-    n, generator = len(matrix), torch.Generator().manual_seed(len(matrix))
-    context = context_for(rule, matrix)
-    memory = turned = rule.init(context.layout)
-    for round, newcomers in enumerate((0, n // 2, 1)):
-        ids = torch.arange(n) + newcomers * (torch.arange(n) > 0)  # client 0 is always there
-        rows, order = matrix.roll(round, dims=0) * (1 + round / 4), torch.randperm(n, generator=generator)
-        context = dataclasses.replace(context, round=round)
-        copy = {name: tensor.clone() for name, tensor in memory.items()}
-        one, after = rule.aggregate(_updates(rows, ids), memory, context)
-        assert _same_bits(memory, copy), "the rule modified the memory that it was given"
-        again, after_again = rule.aggregate(_updates(rows, ids), copy, context)
-        assert torch.equal(_update(one, matrix), _update(again, matrix)), "going on from a copy of the memory gives other bits"
-        assert _same_bits(after, after_again), "going on from a copy of the memory gives other memory"
-        if not after:
-            return
-        other, turned = rule.aggregate(_updates(rows[order.to(rows.device)], ids[order]), turned, context)
-        _agree(_update(other, matrix), _update(one, matrix), rows)
-        shapes, turned_shapes = ({name: list(kept.shape) for name, kept in state.items()} for state in (after, turned))
-        assert turned_shapes == shapes, f"in another order it remembers {turned_shapes} instead of {shapes}"
-        for name in (name for name, kept in after.items() if kept.numel()):
-            error = (turned[name].double() - after[name].double()).abs().max()  # memory may be small differences of rows
-            assert error <= 1e-3 * after[name].abs().max(), f"in another order it remembers another {name}"
-        for name in copy:
-            client = name.partition(".")[0]
-            is_away = client.isdecimal() and int(client) not in ids
-            is_kept = name in after and torch.equal(after[name], copy[name])
-            assert is_kept or not is_away, f"client {client} was away, and {name} has changed"
-        update = _update(one, matrix)
-        context = dataclasses.replace(context, previous_update=update, global_params=context.global_params + update)
-        memory = after
-
-
 def dtype_and_device_stay(rule: Aggregator, matrix: Tensor) -> None:
     """The result has the dtype and the device of the rows, and their length."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     for device in devices:
         for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-            result = _call(rule, matrix.to(device, dtype))
+            result = call(rule, matrix.to(device, dtype))
             seen = (result.dtype, result.device.type, tuple(result.shape))
             assert seen == (dtype, device, (matrix.shape[1],)), f"{dtype} rows on {device} give {seen}"
 
@@ -203,14 +163,14 @@ def dtype_and_device_stay(rule: Aggregator, matrix: Tensor) -> None:
 def float64_is_worked_in_float64(rule: Aggregator, matrix: Tensor) -> None:
     """Rows of float64 give a result with more digits than float32 has."""
     generator = torch.Generator().manual_seed(len(matrix))
-    result = _call(rule, torch.randn(len(matrix), 5, dtype=torch.float64, generator=generator).to(matrix.device))
+    result = call(rule, torch.randn(len(matrix), 5, dtype=torch.float64, generator=generator).to(matrix.device))
     assert not torch.equal(result, result.float().double()), f"the result was rounded to float32: {result.tolist()}"
 
 
 def deterministic(rule: Aggregator, matrix: Tensor) -> None:
     """The same rows and the same round give the same bits, and no global generator is used."""
     before = torch.get_rng_state()
-    assert torch.equal(_call(rule, matrix), _call(rule, matrix)), "two calls give different bits"
+    assert torch.equal(call(rule, matrix), call(rule, matrix)), "two calls give different bits"
     assert torch.equal(torch.get_rng_state(), before), "the rule uses torch's global generator"
 
 
@@ -241,40 +201,9 @@ LAWS: Mapping[str, Law] = {
 """Every law by name."""
 
 
-def kappa_bound(rule: Aggregator, matrix: Tensor, kappa: float) -> None:
-    """(f, κ)-robustness: |A(x) − mean(S)|² <= κ · mean over S of |x_i − mean(S)|², for S all rows but f, whatever those are.
-
-    The f rows are replaced by copies of an honest one, by shifts of the mean, and by anything finite up to 1e30.
-
-    Reference: Allouah et al., Fixing by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity, AISTATS 2023
-    (arXiv 2302.01772), Definition 2.
-    """
-    f = cast(int, getattr(rule, "num_byzantine", 0))
-    honest = matrix[f:].double()
-    centre = honest.mean(dim=0)
-    spread = (honest - centre).square().sum(dim=1).mean()
-    deviation = honest.std(dim=0, correction=0)
-    attacks = [matrix[f], *(centre + z * deviation for z in (-3.0, -1.0, 0.5, 1.5, 10.0))]
-    attacks += [sign * size * torch.ones_like(centre) for size in (1e3, 1e12, 1e30) for sign in (1, -1)]
-    for attack in attacks:
-        rows = matrix.clone()
-        rows[:f] = attack.to(matrix)
-        distance = (_call(rule, rows).double() - centre).square().sum()
-        slack = (TOLERANCE * honest.abs().max()) ** 2 * matrix.shape[1]
-        assert distance <= kappa * spread + slack, (
-            f"f = {f} rows of {attack.tolist()} move the result {distance:.4g} (squared) from the honest mean; "
-            f"κ = {kappa:.4g} allows {kappa * spread:.4g}"
-        )
-
-
-def _call(rule: Aggregator, matrix: Tensor) -> Tensor:
-    """The rule outside of any federation, with the model and the root data that it needs."""
-    return rule(matrix, context=context_for(rule, matrix))
-
-
 def _attempt(rule: Aggregator, matrix: Tensor) -> Tensor | PreconditionError:
     try:
-        return _call(rule, matrix)
+        return call(rule, matrix)
     except PreconditionError as error:
         return error
 
@@ -284,24 +213,6 @@ def _combine(rule: Aggregator, matrix: Tensor) -> Aggregate:
     return rule.aggregate(Updates.of(matrix), rule.init(context.layout), context)[0]
 
 
-def _updates(matrix: Tensor, ids: Tensor) -> Updates:
-    return dataclasses.replace(Updates.of(matrix), ids=ids)
-
-
-def _same_bits(one: State, other: State) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def _update(aggregate: Aggregate, matrix: Tensor) -> Tensor:
-    return torch.zeros_like(matrix[0]) if aggregate.update is None else aggregate.update
-
-
 def _with_byzantine(rule: Aggregator, f: int) -> Aggregator:
     changed: dict[str, Any] = {"num_byzantine": f} if hasattr(rule, "num_byzantine") else {}
     return dataclasses.replace(rule, **changed) if changed else rule
-
-
-def _agree(result: Tensor, expected: Tensor, like: Tensor) -> None:
-    error = (result.double() - expected.double()).abs().max()
-    allowed = TOLERANCE * like.double().abs().max()
-    assert error <= allowed, f"expected {expected.tolist()}, got {result.tolist()}: {error:.3g} apart, allowed {allowed:.3g}"
