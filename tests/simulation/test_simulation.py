@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from phalanx.aggregators import FLTrust, Mean, SkyMask, TrimmedMean
+from phalanx.aggregators import ClipNorm, DeepSight, FLTrust, Mean, Pipeline, SkyMask, TrimmedMean
 from phalanx.attacks import (
     Adaptive,
     Adversary,
+    AGRTailored,
     ALittleIsEnough,
     Backdoor,
     FirstClients,
@@ -24,7 +25,7 @@ from phalanx.config import Experiment, RunSettings
 from phalanx.core import rng
 from phalanx.core.capabilities import Capability
 from phalanx.core.errors import CapabilityError, ConfigError
-from phalanx.core.families import Aggregator, UpdateAttack
+from phalanx.core.families import Aggregator, Architecture, UpdateAttack
 from phalanx.core.params import Layout
 from phalanx.core.types import Aggregate, Crafted, RoundContext, Rows, Updates
 from phalanx.data import IID, Digits, Federation, RootSet, Synthetic
@@ -191,6 +192,22 @@ def test_the_server_trains_for_as_many_steps_as_its_clients():
             assert {len(index) for index in simulation.federation.clients} == {48}
             updates.append(simulation.step(simulation.initial_state())[0].previous_update)
     assert torch.equal(*updates)
+
+
+class _Uncounted(SGD):
+    """A trainer that does not say how many steps it made."""
+
+    def train(self, cohort, state, context, out):
+        kept = super().train(cohort, state, context, out)
+        out.steps.zero_()
+        return kept
+
+
+def test_the_server_trains_a_step_at_least_where_clients_report_none():
+    experiment = replace(SMALL, training=_Uncounted(lr=0.1, steps=2, batch_size=8), aggregator=Rooted(), root=RootSet(8))
+    with simulate(experiment) as simulation:
+        state, _ = simulation.step(simulation.initial_state())
+    assert state.previous_update.any()
 
 
 def test_what_a_rule_finds_suspicious_is_in_the_events():
@@ -447,6 +464,19 @@ def test_an_attack_that_does_not_fit_is_refused_before_any_round():
         simulate(replace(IMAGES, adversary=Adversary(who=FirstClients(count=1), data=backdoor)))
     with pytest.raises(ConfigError, match="clients"):
         simulate(replace(SMALL, adversary=Adversary(who=FirstClients(count=7), update=SignFlip())))
+
+
+class _WithoutLinear(Architecture):
+    """Convolutions alone."""
+
+    def build(self, input_shape, num_classes, generator):
+        return nn.Sequential(nn.Conv2d(input_shape[0], num_classes, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_a_rule_that_attackers_take_it_to_be_must_suit_the_model_before_any_round():
+    for guess in (AGRTailored(aggregator=DeepSight()), Adaptive(aggregator=Pipeline((ClipNorm(1.0), DeepSight())))):
+        with pytest.raises(ConfigError, match=r"DeepSight.*the last nn\.Linear"):
+            simulate(replace(IMAGES, model=_WithoutLinear(), adversary=Adversary(who=FirstClients(count=1), update=guess)))
 
 
 def test_the_simulation_gives_the_threads_back():

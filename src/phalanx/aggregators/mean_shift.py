@@ -20,7 +20,7 @@ def largest_cluster(points: Tensor, *, quantile: float) -> Tensor:
     # A bandwidth of zero: that share of each point's neighbours are equal to it, and equal points are the clusters.
     labels = torch.arange(len(distinct)) if bandwidth == 0 else _labels(distinct, counts.double(), bandwidth)
     sizes = torch.zeros(len(distinct), dtype=torch.int64).index_add_(0, labels, counts)
-    largest = labels[sizes[labels] == sizes.max()].unique_consecutive()  # distinct points ascend
+    largest = labels[sizes[labels] == sizes.max()]  # distinct points ascend
     sums = torch.zeros_like(distinct).index_add_(0, labels, distinct * counts[:, None])
     distances = torch.linalg.vector_norm(sums[largest] / sizes.max() - points.double().cpu().quantile(0.5, dim=0), dim=1)
     return (labels[place] == largest[distances.argmin()]).to(points.device)

@@ -10,7 +10,7 @@ from phalanx.core.events import Event
 from phalanx.report import numbers
 
 LINES = 10
-NO_ROOM = "The attack has no room: its formula gives z <= 0 for so few attackers. Set adversary.update.z."
+NO_ROOM = "The attack has no room: with so few attackers it sends what the honest would. Set adversary.update.z or knowledge."
 
 
 def percent(value: object) -> str:

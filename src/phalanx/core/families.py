@@ -193,6 +193,9 @@ class UpdateAttack(Component, ABC, family="update_attack"):
         """Whether the attackers see the honest clients' rows."""
         return False
 
+    def check(self, model: nn.Module) -> None:
+        """Fail before round 0 where the attack cannot work with this model. Raises: ConfigError."""
+
     def init(self, layout: Layout) -> State:
         """What the attack remembers before round 0."""
         return {}

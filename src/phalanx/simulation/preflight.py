@@ -31,6 +31,8 @@ def check(experiment: Experiment, federation: Federation, model: nn.Module, cont
     experiment.training.check(model, federation.train)
     if adversary.client:
         adversary.client.training(experiment.training).check(model, federation.train)
+    if adversary.update:
+        adversary.update.check(model)
     adversary.check(federation.test, clients, context)
 
 

@@ -234,7 +234,7 @@ class Simulation:
     def _root(self, context: RoundContext, sent: Rows) -> Root | None:
         """The server as one more client, in as many steps as the round's clients made: an epoch of its few samples is no match.
 
-        The median, because attackers decide how many steps they make.
+        The median, because attackers decide how many steps they make; one at least, for a trainer may write none.
         """
         samples = self.federation.root
         if samples is None:
@@ -242,7 +242,7 @@ class Simulation:
 
         @cache
         def update() -> Tensor:
-            steps = int(sent.steps[sent.status == Status.SENT].median())
+            steps = max(1, int(sent.steps[sent.status == Status.SENT].median()))
             rows, everything = Rows.empty(1, self.layout, device=self.device), torch.arange(len(samples), device=self.device)
             self.experiment.training.in_steps(steps).train(Cohort((-1,), (0,), samples, (everything,)), {}, context, rows)
             return rows.matrix[0]

@@ -61,6 +61,13 @@ def test_the_share_is_that_of_the_class_rounded_and_never_nobody(share: float) -
     assert not chosen[40:].any()
 
 
+def test_images_as_rare_as_the_rarest_are_rare_with_it() -> None:
+    images = two_classes().images[:40]
+    is_rare = Density.fit(torch.cat([images, images]), 0.001, 4, 1, seed=0).is_rare(images)
+    assert int(is_rare.sum()) == 1, "the rarest, and its equal with it"
+    assert is_rare[36:].any()
+
+
 def test_the_likelihood_is_scikit_learns() -> None:
     images = torch.randn(200, 1, 3, 4, generator=generator(1), dtype=torch.float64) * torch.linspace(0.5, 3, 4)
     density = Density.fit(images, 0.1, 5, 3, seed=7)

@@ -27,7 +27,7 @@ def test_each_row_keeps_what_lies_inside_and_is_cut_where_it_leaves() -> None:
     own = torch.tensor([[9.0, 1.0], [0.5, 7.0]])
     crafted = craft(LieBackdoor(2.0), own, honest, own)
     assert crafted.rows.tolist() == [[3.0, 1.0], [0.5, 1.0]]
-    assert crafted.metrics == {"z": 2.0, "clamped": 0.5}
+    assert crafted.metrics == {"z": 2.0, "clamped": 0.5, "room": 1.0}
     assert own.tolist() == [[9.0, 1.0], [0.5, 7.0]]
 
 
@@ -46,6 +46,20 @@ def test_it_is_the_clamp_coordinate_by_coordinate(h: int, f: int, z: float, seed
 def test_attackers_who_see_nobody_clamp_to_what_they_would_have_sent_themselves() -> None:
     own, clean = torch.tensor([[5.0], [-5.0]]), torch.tensor([[0.0], [2.0]])
     assert craft(LieBackdoor(1.0, knowledge="own"), own, None, clean).rows.tolist() == [[2.0], [0.0]]
+
+
+def test_a_single_attacker_who_sees_nobody_has_no_room_and_says_so() -> None:
+    own, clean = torch.tensor([[5.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    crafted = craft(LieBackdoor(knowledge="own"), own, None, clean)
+    assert torch.equal(crafted.rows, clean)
+    assert crafted.metrics["room"] == 0
+
+
+@pytest.mark.parametrize("z, is_chosen", [(0.7, True), (1.43, False)])
+def test_cut_in_every_coordinate_krum_chooses_it_below_one_deviation(z: float, is_chosen: bool) -> None:
+    honest = torch.randn(12, 4000, generator=torch.Generator().manual_seed(0))
+    row = craft(LieBackdoor(z), torch.full((1, 4000), 9.0), honest, honest[:1]).rows
+    assert torch.equal(Krum(2)(torch.cat([honest, row])), row[0]) == is_chosen
 
 
 def test_with_its_training_it_is_chosen_by_krum_which_stops_the_backdoor_alone() -> None:

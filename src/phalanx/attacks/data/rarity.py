@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -46,7 +48,7 @@ class Density:
 
     @classmethod
     def fit(cls, images: Tensor, share: float, num_features: int, num_components: int, seed: int) -> Self:
-        """Fit to samples `[m, ...]`; the least likely `share` of them (one at least) are rare."""
+        """Fit to samples `[m, ...]`; the least likely `share` of them (one at least, and whoever equals the last) are rare."""
         from sklearn.decomposition import PCA
         from sklearn.mixture import GaussianMixture
 
@@ -69,9 +71,10 @@ class Density:
         )
         ordered = density.log_likelihood(images).sort().values
         count = max(1, round(share * len(ordered)))
-        # Between two samples, so that the last bit of neither matters.
-        threshold = math.inf if count == len(ordered) else float(ordered[count - 1 : count + 1].mean())
-        return replace(density, threshold=threshold)
+        # Halfway to the next that differs by more than rounding, so that the last bit of neither matters.
+        last = ordered[count - 1]
+        others = ordered[ordered > last + _ROUNDING * (1 + last.abs())]
+        return replace(density, threshold=float((last + others[0]) / 2) if len(others) else math.inf)
 
     def log_likelihood(self, images: Tensor) -> Tensor:
         """Of samples `[B, ...]`: `[B]` float64."""

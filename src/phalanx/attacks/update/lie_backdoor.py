@@ -12,9 +12,11 @@ class LieBackdoor(Colluding):
     """Each attacker sends its own poisoned row, clamped to `mean ± z · std` of the honest rows in every coordinate.
 
     The second half of the paper's backdoor; the first, training that stays near the mean, is the client attack
-    LieBackdoorTraining, and what is learnt there a data attack. Between the honest rows it is nearer to most of them than they
-    are to each other: Krum chooses it. Under the mean it is weaker than the poisoned row itself, which is longer; metric
-    `clamped` is the share of coordinates that were cut. Useless without a data attack. O(h d) time.
+    LieBackdoorTraining, and what is learnt there a data attack. A coordinate that was cut adds (1 + z²) σ² to the squared
+    distance from an honest row, where two of those have 2 σ²: Krum chooses the row for z < 1, or where training left most
+    coordinates uncut. Under the mean it is weaker than the poisoned row itself, which is longer; metric `clamped` is the share
+    of coordinates that were cut. Useless without a data attack. With `knowledge = "own"` a single attacker has no spread to
+    move in and sends its honest row: metric `room` is 0 then (1 otherwise). O(h d) time.
 
     Reference: Baruch et al., A Little Is Enough: Circumventing Defenses For Distributed Learning, NeurIPS 2019
     (arXiv 1902.06156), the attack that adds backdoors; z = 1.43 is that of SkyMask's experiments.
@@ -30,8 +32,9 @@ class LieBackdoor(Colluding):
     """How many (population) standard deviations."""
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
-        """The clamped rows; metrics `z` and `clamped`."""
+        """The clamped rows; metrics `z`, `clamped` and `room`."""
         mean, std = moments(view.reference())
         reach = std.mul_(self.z)
         rows = torch.clamp(view.own, mean - reach, mean + reach)
-        return Crafted(rows, {"z": self.z, "clamped": float((rows != view.own).double().mean())}), state
+        clamped = float((rows != view.own).double().mean())
+        return Crafted(rows, {"z": self.z, "clamped": clamped, "room": float(reach.any())}), state

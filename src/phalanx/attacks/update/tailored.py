@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, get_args
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from phalanx.attacks.update.colluding import Colluding
 from phalanx.attacks.update.damage import COARSE, Damage, Objective, search
@@ -43,6 +44,11 @@ class AGRTailored(Colluding, kind="agr_tailored"):
 
     knows_aggregator: ClassVar[bool] = True
 
+    def check(self, model: nn.Module) -> None:
+        """The rule that they expect must be able to look at the model."""
+        if self.aggregator is not None:
+            self.aggregator.check(model)
+
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One row for all attackers; metrics `gamma` and `deviation`."""
         damage = Damage(self.aggregator or view.aggregator, view, context, "distance")
@@ -74,6 +80,11 @@ class Adaptive(Colluding):
     evaluations: Evaluations = 24
 
     knows_aggregator: ClassVar[bool] = True
+
+    def check(self, model: nn.Module) -> None:
+        """The rule that they expect must be able to look at the model."""
+        if self.aggregator is not None:
+            self.aggregator.check(model)
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
         """One row for all attackers."""
