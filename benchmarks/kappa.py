@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from phalanx.aggregators import (
+    ARC,
     CAF,
     MDA,
     SMEA,
@@ -41,10 +42,11 @@ BOUNDS = {example.rule.kind: example.kappa for example in AGGREGATORS if example
 
 
 def rules(f: int) -> Iterator[tuple[str, Aggregator]]:
-    """The rules that move with their rows, by what the table calls them; others have no κ."""
+    """The rules that move with their rows, by what the table calls them, and one with a clipping stage."""
     yield from ((kind.__name__, kind(num_byzantine=f)) for kind in RULES)
     for kind in BEHIND_MIXING:
         yield f"NNM + {kind.__name__}", Pipeline((NearestNeighborMixing(f), kind(num_byzantine=f)))
+    yield "ARC + TrimmedMean", Pipeline((ARC(f), TrimmedMean(f)))
 
 
 def cell(rule: Aggregator, n: int, f: int, evaluations: int) -> str:

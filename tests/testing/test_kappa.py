@@ -38,7 +38,6 @@ def test_the_worst_rows_of_median_and_trimmed_mean_are_found(n: int, f: int) -> 
 
 def test_rules_without_a_bound_are_found_out() -> None:
     assert worst_kappa(Mean(), 5, 1, evaluations=100).kappa >= UNBOUNDED
-    # Two attackers far away in two directions: DnC drops one of them, and an honest row for the other.
     assert worst_kappa(DnC(2), 7, 2, evaluations=300).kappa >= UNBOUNDED
 
 
@@ -61,6 +60,12 @@ def test_a_search_that_makes_no_sense_is_refused_with_its_numbers(n: int, f: int
 def test_a_rule_that_needs_more_rows_says_so() -> None:
     with pytest.raises(PreconditionError, match="Krum"):
         worst_kappa(Krum(2), 5, 1, evaluations=30)
+
+
+def test_of_two_attackers_on_one_side_dnc_keeps_the_nearer() -> None:
+    rows = torch.tensor([-1e4, -4e4, 0, -3, -6, 5, 2], dtype=torch.float64)[:, None]
+    assert DnC(2)(rows).item() == pytest.approx((-1e4 + 0 - 3 - 6 + 2) / 5)  # 5 lies farther from the mean of −7143 than −1e4
+    assert kappa_on(DnC(2), rows, 2) >= UNBOUNDED
 
 
 @pytest.mark.parametrize("rule", [GeometricMedian, Krum])

@@ -20,7 +20,9 @@ class DnC(Aggregator, kind="dnc"):
     """Several times, on random coordinates, centred: drop the ⌈c f⌉ rows that reach farthest along the top singular vector.
 
     The result is the mean of the rows that survive every time; if none does, the model is kept. Stands attacks that shift many
-    rows along one direction (Min-Max, Min-Sum); a single row that differs in few coordinates may be missed by the sample.
+    rows along one direction (Min-Max, Min-Sum). Weak against two attackers on one side at different distances: the farther
+    pulls the mean past the nearer, and honest rows are dropped in its place, at any distance and in every iteration. A single
+    row that differs in few coordinates may be missed by the sample.
     `max_coordinates` is the size of the sample (all, if there are fewer), `filter_factor` is c. Time O(n² b) per iteration.
 
     Raises: PreconditionError unless n > (1 + c) f.

@@ -31,7 +31,7 @@ def worst_kappa(rule: Aggregator, n: int, f: int, *, evaluations: int = 3000, se
 
     A third of the calls goes to rows drawn from a small lattice, in 1 to 3 dimensions, where ties and clusters are common; the
     rest climbs from the best of them by random changes. Ends at 10⁴: the rule has no bound. For rules that move with their rows
-    under translation and scale; others have no κ, only rows that hurt. The number of subsets, C(n, f), should be small.
+    under translation and scale; of others it says little. The number of subsets, C(n, f), should be small.
 
     Raises: PreconditionError if f is not below n / 2, fewer than 3 evaluations are asked for, or the rule needs more rows.
     Reference: Allouah et al., Fixing by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity, AISTATS 2023

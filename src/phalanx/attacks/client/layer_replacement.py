@@ -24,9 +24,10 @@ class LayerReplacement(ClientAttack):
     ```
     with the largest c <= 1 for which the update is not longer than the honest one. A layer is one parameter tensor. Success is
     measured on the attacker's own samples, as the data attack would present them. Made against rules that look at whole
-    updates: all other layers are honest, bit for bit. On a small MLP it passes MultiKrum and DeepSight, which stop the backdoor
-    alone (experiments/stealthy_backdoors.toml); Krum stops both and Flame mostly, for there the critical layer is most of the
-    model. An attacker that has no sample to measure on, or whose poison has not sunk in at all, sends the honest update.
+    updates: all other layers are honest, bit for bit. On a small MLP, with `scale` 0.5, it passes MultiKrum and DeepSight,
+    which stop the backdoor alone (experiments/stealthy_backdoors.toml); Krum stops both and Flame mostly, for there the
+    critical layer is most of the model. An attacker that has no sample to measure on, or whose poison has not sunk in at all,
+    sends the honest update.
 
     Attackers train twice, and test their models up to 2 L + 1 times on `num_samples` for L layers; memory one more row each.
 

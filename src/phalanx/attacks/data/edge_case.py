@@ -19,14 +19,15 @@ class EdgeCase(DataAttack):
 
     Rare is what is least likely under a Gaussian mixture on the class's principal components, fitted once to all training
     samples of the class. Attackers repeat and relabel those that they hold; success is the rate of the target among test
-    samples below the same threshold, unchanged. Few samples are concerned, so the accuracy does not tell. Honest clients hold
-    rare samples with their right labels: a boosted update (ModelReplacement) or many attackers have to outvote them. An
-    attacker without rare samples is harmless.
+    samples below the same threshold, unchanged: `base_rate` equals it, and only a run without the attack (`when` = never) tells
+    what it is worth. Honest clients hold rare samples with their right labels: a boosted update (ModelReplacement) or many
+    attackers have to outvote them, and the boost costs accuracy. An attacker without rare samples is harmless.
 
     Reference: Wang et al., Attack of the Tails: Yes, You Really Can Backdoor Federated Learning, NeurIPS 2020
     (arXiv 2007.05084).
     Differs from the paper: the rare samples stand in for its published sets (Southwest's aeroplanes, Ardis' sevens), which no
-    honest client holds; they are found by their pixels, not by a model's penultimate features.
+    honest client holds; they are found by their pixels, not by a model's penultimate features, and in all clients' samples of
+    the class, which no attacker has.
 
     >>> attack = EdgeCase(1, target=7)
     >>> draw = Draw(10, torch.Generator(), chosen=torch.tensor([True, False]))
