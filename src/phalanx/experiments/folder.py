@@ -6,7 +6,6 @@ result.json      written last                       model.safetensors  the final
 tracking/        where trackers stand, if there are any
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from torch import nn
@@ -23,9 +21,9 @@ from torch import nn
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
-from phalanx.core.params import flatten
 from phalanx.experiments.lock import locked
 from phalanx.experiments.manifest import manifest
+from phalanx.models import model_sha256
 from phalanx.simulation import FederationState, Simulation
 from phalanx.simulation.checkpoint import Checkpoint, newest, save, serialised, write_atomically
 
@@ -162,11 +160,6 @@ class RunFolder:
         if result.get("experiment") != self.experiment.digest() or result.get("model_sha256") != model_sha256(module):
             raise CheckpointError(f"The result in {self.path} is not this run's; delete result.json and resume the run.")
         return result
-
-
-def model_sha256(module: nn.Module) -> str:
-    """The digest of a model's trainable parameters and float buffers."""
-    return hashlib.sha256(torch.cat(flatten(module)).cpu().numpy().tobytes()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from phalanx.core.events import Event, Sink
 from phalanx.core.types import DataSplit
 from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
-from phalanx.experiments.folder import RunFolder, model_sha256
+from phalanx.experiments.folder import RunFolder
 from phalanx.experiments.record import experiment_of
 from phalanx.experiments.signals import Signalled, stop_signals
 from phalanx.experiments.watching import check_trackers, end, watched
+from phalanx.models import model_sha256
 from phalanx.simulation import FederationState, Simulation
 
 

@@ -8,7 +8,7 @@ from phalanx.models.logistic_regression import LogisticRegression
 from phalanx.models.mlp import MLP
 from phalanx.models.mobilenet import MobileNet
 from phalanx.models.mobilenet_v3 import MobileNetV3
-from phalanx.models.pretrained import Pretrained, load_run
+from phalanx.models.pretrained import Pretrained, load_run, model_sha256
 from phalanx.models.resnet18 import ResNet18
 from phalanx.models.resnet20 import ResNet20
 from phalanx.models.resnet56 import ResNet56
@@ -31,4 +31,5 @@ __all__ = [
     "SkyMaskCNN",
     "confident_predictions",
     "load_run",
+    "model_sha256",
 ]

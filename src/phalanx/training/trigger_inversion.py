@@ -1,7 +1,6 @@
 """Trigger inversion: the smallest mark that turns a model to a class, found by descent; for hardening and for audits alike."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Literal, TypeAlias
 
@@ -14,6 +13,7 @@ from phalanx.core import rng
 from phalanx.core.component import Component
 from phalanx.core.errors import PreconditionError
 from phalanx.core.numbers import Momentum, NonNegativeFloat32, Share
+from phalanx.core.params import evaluating
 from phalanx.training.adam import AdaptiveMoments
 from phalanx.training.local import Count, LearningRate
 
@@ -124,7 +124,7 @@ class TriggerInversion(Component):
         targets = torch.tensor([target for _, target in search.pairs], device=images.device).index_select(0, task)
         scale = (torch.ones_like(counts) if self.loss == "sum" else counts).clamp(min=1)
         optimizer = AdaptiveMoments(self.lr, self.betas, eps=1e-8, weight_decay=0)
-        with model.in_eval_mode(), torch.enable_grad():
+        with evaluating(model.module), torch.enable_grad():
             for _ in range(self.steps):
                 masks, patterns = search.masks(), search.patterns()
                 logits = model(torch.lerp(images, patterns.index_select(0, task), masks.index_select(0, task)))
@@ -217,24 +217,13 @@ class _Model:
     """The frozen model behind the normalisation, in the memory format that it is fast in."""
 
     def __init__(self, model: nn.Module, normalize: Callable[[Tensor], Tensor]) -> None:
-        self._model, self._normalize = model, normalize
+        self.module, self._normalize = model, normalize
         self._is_channels_last = any(parameter.dim() == 4 for parameter in model.parameters())
 
     def __call__(self, images: Tensor) -> Tensor:
         images = self._normalize(images)
-        logits: Tensor = self._model(images.to(memory_format=torch.channels_last) if self._is_channels_last else images)
+        logits: Tensor = self.module(images.to(memory_format=torch.channels_last) if self._is_channels_last else images)
         return logits
-
-    @contextmanager
-    def in_eval_mode(self) -> Iterator[None]:
-        """Each module gets its own mode back."""
-        modes = [(module, module.training) for module in self._model.modules()]
-        try:
-            self._model.eval()
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
 
 
 def _image(point: Tensor) -> Tensor:
