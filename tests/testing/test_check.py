@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import NonNegativeInt
 
-from phalanx.aggregators import Krum, Mean
+from phalanx.aggregators import FLDetector, Krum, Mean
 from phalanx.core.errors import PreconditionError
 from phalanx.core.families import Aggregator
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
@@ -86,6 +86,11 @@ def adds_in_place(updates: Updates, state: State) -> State:
 def remembers_elsewhere(updates: Updates, state: State, calls: list[int] = []) -> State:  # noqa: B006 - that is the fault
     calls.append(1)
     return {"calls": torch.tensor(len(calls))}
+
+
+def test_memory_of_rows_that_cancel_may_differ_by_rounding() -> None:
+    numbers = [-3, 2, 2, 4, -3, 0, 0, 2, -3, -1, -3, 3, 4, -4]  # their sum is zero but for the last bits, in any order
+    LAWS["memory_goes_by_client"](FLDetector(), torch.tensor(numbers, dtype=torch.float32)[:, None])
 
 
 @pytest.mark.parametrize(
