@@ -1,9 +1,9 @@
-"""The rules against ByzFL, against one read of the matrix and against the matrix product alone; errors and memory beside bars.
+"""The rules against ByzFL, against one read of the matrix and against the matrix product alone; errors beside bars.
 
     python benchmarks/aggregators.py [--quick]
 
 One thread on one core, all ways in one run, taken in turns, minimum of the repeats (what takes seconds is called once), in the
-thread's own time, so that other processes disturb little; two workers and memory-mapped rows are timed by the clock. Rules are
+thread's own time, so that other processes disturb little; two workers are timed by the clock. Rules are
 timed as a federation calls them, on rows that screening has found finite, but without the norms that it passes on. ByzFL checks
 nothing; where it changes its input (ARC, clipping) it gets a fresh copy, which is not timed. Its MDA and SMEA (all subsets) and
 CAF (which never ends beside some rows) are compared at n = 10 only, its NNM up to 1.5 GB, which is said.
@@ -14,14 +14,9 @@ alone. Without ByzFL the rest is measured and that is said.
 """
 
 import argparse
-import shutil
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -52,8 +47,7 @@ def measure(quick: bool) -> list[Row]:
         for n, d in sizes:
             rows += _size(byzfl, n, d, repeats=3 if quick or n * d > 10**7 else 5)
         rows += [] if quick else [_mixing(1_000_000)]
-    rows += _two_workers(100_000 if quick else 1_000_000)
-    return rows + list(_memory(100, 100_000 if quick else 1_000_000)) + ([] if quick else list(_out_of_core(1000, 1_000_000)))
+    return rows + list(_two_workers(100_000 if quick else 1_000_000))
 
 
 def _size(byzfl: ModuleType | None, n: int, d: int, *, repeats: int) -> Iterator[Row]:
@@ -67,7 +61,7 @@ def _size(byzfl: ModuleType | None, n: int, d: int, *, repeats: int) -> Iterator
             torch.mm(matrix[:, start : start + 8192], matrix[:, start : start + 8192].T, out=product)
 
     ways: list[Way] = [matrix.sum, lambda: torch.mm(matrix, matrix.T, out=product), in_blocks]
-    ways += [_round(rule, matrix) for rule, _ in rules.values()] + list(theirs.values())
+    ways += [one_round(rule, matrix) for rule, _ in rules.values()] + list(theirs.values())
     seconds = interleaved(*ways, repeats=repeats, patience=_PATIENCE, clock=time.thread_time)
     read, gemm = seconds[0], min(seconds[1:3])
     of_ours = dict(zip(rules, seconds[3:], strict=False))
@@ -168,7 +162,8 @@ def _bar(name: str, n: int, d: int) -> float:
     return table.get((n, name), 1.0) if d == 1_000_000 else 1.0
 
 
-def _round(rule: Aggregator, matrix: Tensor) -> Way:
+def one_round(rule: Aggregator, matrix: Tensor) -> Way:
+    """A call of the rule as a federation makes it."""
     context = RoundContext.for_matrix(matrix)
     return lambda: rule.aggregate(Updates.of(matrix), {}, context)
 
@@ -197,7 +192,7 @@ def _two_workers(d: int) -> Iterator[Row]:
     threads, matrix = torch.get_num_threads(), torch.randn(100, d, generator=torch.Generator().manual_seed(0))
     torch.set_num_threads(1)
     for rule in (ours.TrimmedMean(20), ours.Krum(20), ours.Flame()):
-        alone = _round(rule, matrix)
+        alone = one_round(rule, matrix)
 
         def together(alone: Way = alone) -> object:
             with workers(2):
@@ -208,83 +203,6 @@ def _two_workers(d: int) -> Iterator[Row]:
         assert torch.equal(alone()[0].update, together()[0].update), f"{name}: two workers give other bytes"  # type: ignore[index]
         yield Row(f"{name}: two workers over one, the same bytes, n = 100, d = {d:,}", one / two, 1.5)
     torch.set_num_threads(threads)
-
-
-def _memory(n: int, d: int) -> Iterator[Row]:
-    """Memory beyond the rows, each rule in a fresh process (Linux only: elsewhere the peak can't be set back)."""
-    mixing, f = f"NearestNeighborMixing(num_byzantine={n // 5})", n // 5
-    bars = {
-        "Median()": 32.0,
-        f"TrimmedMean(num_byzantine={f})": 32.0,
-        f"MeaMed(num_byzantine={f})": 32.0,
-        f"Krum(num_byzantine={f})": 32.0,
-        f"Pipeline((ARC(num_byzantine={f}), Mean()))": 32.0,
-        f"Pipeline(({mixing}, Median()))": n * d * 4 / 2**20 + 32,
-    }
-    for rule, bar in bars.items() if sys.platform == "linux" else ():
-        megabytes, _ = _in_fresh_process(rule, n, d)
-        yield Row(f"{rule}, n = {n}, d = {d:,}: memory beyond the rows", megabytes, bar, unit="MB", higher_is_better=False)
-
-
-def _out_of_core(n: int, d: int) -> Iterator[Row]:
-    """Anonymous memory (so without the file's pages) where the rows are a file that is mapped into memory."""
-    need, free = n * d * 4, shutil.disk_usage(tempfile.gettempdir()).free
-    if sys.platform != "linux" or free < 1.5 * need:
-        print(f"Rows in a file need Linux and {1.5 * need / 1e9:.0f} GB of disk ({free / 1e9:.0f} are free): left out.")
-        return
-    bars = {"Mean()": 32.0, "TrimmedMean(num_byzantine=200)": 32.0, "Krum(num_byzantine=200)": 500.0}
-    bars |= {"GeometricMedian()": 500.0}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows"
-        with path.open("wb") as file:
-            for seed in range(n // 10):
-                ten = torch.randn(10, d, generator=torch.Generator().manual_seed(seed))
-                ten.numpy().tofile(file)
-        for rule, bar in bars.items():
-            megabytes, seconds = _in_fresh_process(rule, n, d, "--file", str(path))
-            what = f"{rule}, rows in a file, n = {n}, d = {d:,} ({seconds:.0f} s): anonymous memory beyond"
-            yield Row(what, megabytes, bar, unit="MB", higher_is_better=False)
-
-
-def _in_fresh_process(rule: str, n: int, d: int, *more: str) -> tuple[float, float]:
-    command = [sys.executable, __file__, "--memory-of", rule, "--rows", str(n), "--columns", str(d), *more]
-    megabytes, seconds = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(megabytes), float(seconds)
-
-
-def _extra_memory(rule: str, n: int, d: int, file: str | None) -> tuple[float, float]:
-    """Megabytes at the peak beyond those before, and seconds."""
-    torch.set_num_threads(1)
-    aggregator = eval(rule, vars(ours))
-    _round(aggregator, torch.randn(n, 100))()  # loads what is loaded on first use
-    if file is None:
-        matrix = torch.randn(n, d)
-        call = _round(aggregator, matrix)
-        Path("/proc/self/clear_refs").write_text("5")
-        before, start = _status("VmHWM"), time.perf_counter()
-        call()
-        return _status("VmHWM") - before, time.perf_counter() - start
-    call = _round(aggregator, torch.from_file(file, shared=True, size=n * d).view(n, d))
-    before, peak, done = _status("RssAnon"), 0.0, threading.Event()
-
-    def watch() -> None:  # there is no peak of anonymous memory to be read
-        nonlocal peak
-        while not done.wait(0.005):
-            peak = max(peak, _status("RssAnon"))
-
-    watcher, start = threading.Thread(target=watch), time.perf_counter()
-    watcher.start()
-    call()
-    seconds = time.perf_counter() - start
-    done.set()
-    watcher.join()
-    return peak - before, seconds
-
-
-def _status(name: str) -> float:
-    """A line of the process's memory status, in MB: VmHWM is the largest resident memory since it was set back."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def _byzfl() -> ModuleType | None:
@@ -298,12 +216,4 @@ def _byzfl() -> ModuleType | None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the small sizes, fewer repeats")
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
-    parser.add_argument("--rows", type=int, default=100, help=argparse.SUPPRESS)
-    parser.add_argument("--columns", type=int, default=1_000_000, help=argparse.SUPPRESS)
-    parser.add_argument("--file", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.memory_of:
-        print(*_extra_memory(options.memory_of, options.rows, options.columns, options.file))
-    else:
-        show(measure(options.quick))
+    show(measure(parser.parse_args().quick))

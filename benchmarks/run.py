@@ -6,6 +6,7 @@ python benchmarks/run.py [--quick]
 import argparse
 
 import aggregators
+import aggregators_memory
 import attacks
 import rounds
 import scale
@@ -18,4 +19,5 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     quick = arguments.parse_args().quick
-    show([row for part in (training, aggregators, skymask, attacks, rounds, startup, scale) for row in part.measure(quick)])
+    parts = (training, aggregators, aggregators_memory, skymask, attacks, rounds, startup, scale)
+    show([row for part in parts for row in part.measure(quick)])
