@@ -130,9 +130,8 @@ def test_the_number_of_parameters_is_the_one_worked_out_by_hand(architecture, sh
 
 
 def test_every_architecture_of_the_family_is_tested_here():
-    assert {architecture.kind for architecture, _ in CASES} == {
-        kind for kind, member in members(Architecture).items() if member.__module__.startswith("phalanx.models")
-    }
+    ours = {kind for kind, member in members(Architecture).items() if member.__module__.startswith("phalanx.models")}
+    assert {architecture.kind for architecture, _ in CASES} == ours - {"pretrained"}  # a recipe of a run: test_pretrained
 
 
 @each_case

@@ -19,7 +19,7 @@ def principal_points(gram: Tensor) -> Points:
     values, vectors = torch.linalg.eigh(centred)
     points = vectors[:, -2:].flip(1) * values[-2:].flip(0).clamp(min=0).sqrt()
     rms = points.square().mean().sqrt()
-    if rms <= 1e-9 * (1 + gram.max()).sqrt():
+    if rms <= 1e-7 * (1 + gram.max()).sqrt():  # the root of an eigenvalue's rounding, 1e-16 of the largest product
         return np.zeros((len(gram), 2))
     points = (points / rms).round(decimals=6)
     return np.asarray((points * torch.where(points.pow(3).sum(dim=0) < 0, -1.0, 1.0)).cpu().numpy())

@@ -21,6 +21,7 @@ class MinMax(Colluding):
     Differs from the paper: there γ is doubled, then bisected. The squared distance to each row is a quadratic in γ, so the
     limit of that search is the smallest of h positive roots, taken here exactly.
 
+    >>> import torch
     >>> MinMax("unit")(torch.tensor([[1.0], [3.0]]), num_byzantine=1)
     tensor([[1.]])
     """
