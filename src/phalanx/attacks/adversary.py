@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from phalanx.attacks.schedules import Always
+from phalanx.attacks.schedules import Always, Never
 from phalanx.core import rng
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
@@ -35,6 +35,11 @@ class Adversary(Component):
             raise ConfigError("The adversary has an attack or a schedule but no attackers. Set who, or remove the rest.")
         if self.client is not None:
             self.client.check(self.data)
+
+    @property
+    def ever_attacks(self) -> bool:
+        """Whether there are attackers whose schedule has a round."""
+        return self.who is not None and self.when != Never()
 
     def malicious(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:
         """All attackers among this round's roster ints `ids` `[k]`, attacking or not: position in `ids` -> attacker number.

@@ -65,7 +65,7 @@ def _map(record: SweepRecord, where: str, cells: Mapping[Place, list[Cell]]) -> 
     unattacked = frozenset(
         column
         for column in columns
-        if not any(_is_attacked(cell) for place in cells if place[1] == column for cell in cells[place])
+        if not any(cell.experiment.adversary.ever_attacks for place in cells if place[1] == column for cell in cells[place])
     )
     clean = [value for (_, column), value in accuracy.items() if column in unattacked]
     if not clean or len(unattacked) == len(columns):
@@ -84,8 +84,3 @@ def _means(record: SweepRecord, cells: Mapping[Place, list[Cell]], metric: str) 
         if len(values) == len(seeds) and None not in values:
             found[place] = fmean(float(value) for value in values if value is not None)
     return found
-
-
-def _is_attacked(cell: Cell) -> bool:
-    adversary = cell.experiment.adversary
-    return adversary.who is not None and adversary.when.kind != "never"

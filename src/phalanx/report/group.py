@@ -44,8 +44,7 @@ class Group:
     @property
     def is_attacked(self) -> bool:
         """Whether the config has attackers that ever attack."""
-        adversary = self.experiment.adversary
-        return adversary.who is not None and adversary.when.kind != "never"
+        return self.experiment.adversary.ever_attacks
 
     def finals(self, metric: str) -> list[float]:
         """The last value of a metric in each run that has one."""
