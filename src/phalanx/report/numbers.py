@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+MISSING = "–"
+
 
 def percent(value: float | None) -> str:
     """A share as a percentage, or a dash.
@@ -10,7 +12,7 @@ def percent(value: float | None) -> str:
     >>> percent(0.8765), percent(None)
     ('87.6\\xa0%', '–')
     """
-    return "–" if value is None else f"{value * 100:.1f}\N{NO-BREAK SPACE}%"
+    return MISSING if value is None else f"{value * 100:.1f}\N{NO-BREAK SPACE}%"
 
 
 def mean_percent(values: Sequence[float]) -> str:

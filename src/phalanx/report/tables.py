@@ -15,8 +15,7 @@ from rich.text import Text
 
 from phalanx.experiments import Leaderboard, Score
 from phalanx.report.marks import TIED, footnote, is_best, is_tied, title
-
-MISSING = "–"
+from phalanx.report.numbers import MISSING
 
 
 def rich_table(board: Leaderboard) -> Group:

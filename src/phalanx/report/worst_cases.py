@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from phalanx.experiments import Losses
+from phalanx.report.numbers import MISSING
 
-MISSING = "–"
 EXPLANATION = (
     "Points of accuracy lost to the attack that costs most (its name beside it), below the best rule's accuracy when nobody "
     "attacks. A dash: this rule was not run here, or refused. ≥: not all attacks were run, and the others may cost more."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from phalanx.report.group import Group, Subject
 from phalanx.report.harm import clean_groups, is_harmed
-from phalanx.report.numbers import mean_percent
+from phalanx.report.numbers import MISSING, mean_percent
 from phalanx.report.outcome import state
 from phalanx.report.panel import Grid, Panel, Piece
 
@@ -24,7 +24,7 @@ class Results(Panel):
             return None
         clean = clean_groups(subject)
         rows = [_row(group, clean.get(place)) for place, group in enumerate(subject.groups)]
-        kept = [name for name in rows[0] if name == "experiment" or any(row[name] not in ("–", "") for row in rows)]
+        kept = [name for name in rows[0] if name == "experiment" or any(row[name] not in (MISSING, "") for row in rows)]
         repeated = any(len(group.runs) > 1 for group in subject.groups)
         caption = "Mean ± sample standard deviation over seeds." if repeated else ""
         head = ["seed" if name == "seeds" and not repeated else name for name in kept]

@@ -6,7 +6,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from phalanx.report.group import Group, Subject
-from phalanx.report.numbers import seconds
+from phalanx.report.numbers import MISSING, seconds
 from phalanx.report.panel import Grid, Panel, Piece, Plot, left_out
 from phalanx.report.style import LINES, PAPER, figure_with_axes
 
@@ -31,7 +31,7 @@ class Times(Panel):
         measured = {group.label: phases(group) for group in groups}
         names = list(dict.fromkeys(name for by_phase in measured.values() for name in by_phase))
         rows = [
-            [label, *(seconds(by_phase[name]) if name in by_phase else "–" for name in names), seconds(_total(group))]
+            [label, *(seconds(by_phase[name]) if name in by_phase else MISSING for name in names), seconds(_total(group))]
             for group, (label, by_phase) in zip(groups, measured.items())
         ]
         alt = (
