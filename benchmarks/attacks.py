@@ -13,7 +13,7 @@ from phalanx.aggregators import MDA, Bulyan, Flame, GeometricMedian, Krum, Neare
 from phalanx.attacks.update import Adaptive, AGRTailored
 from phalanx.attacks.update.damage import Damage
 from phalanx.core.families import Aggregator, UpdateAttack
-from phalanx.core.types import AttackView, RoundContext
+from phalanx.core.types import AttackView, RoundContext, Updates
 from ratios import Row, interleaved, one_core, show
 
 SIZES = ((20, 7_850), (50, 100_000))
@@ -62,7 +62,7 @@ def _row(attack: UpdateAttack, name: str, rule: Aggregator, n: int, d: int) -> R
 
 def _anew(damage: Damage, line, gamma):  # type: ignore[no-untyped-def]
     damage._updates.matrix[: damage._f] = line.at(gamma)
-    return replace(damage._updates)
+    return replace(Updates.of(damage._updates.matrix), ids=damage._updates.ids)
 
 
 if __name__ == "__main__":
