@@ -29,7 +29,7 @@ def stop_signals() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for name in STOPPING:
-            signal.signal(name, signal.SIG_IGN)
+            signal.signal(name, _ignore)
         raise Signalled(number)
 
     with _handled_by(stop):
@@ -46,6 +46,10 @@ def noted_signals() -> Iterator[StopRequest]:
 
     with _handled_by(note):
         yield request
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """As SIG_IGN, but for a signal that has come and waits for its turn Python would write of a race condition to stderr."""
 
 
 @contextmanager
