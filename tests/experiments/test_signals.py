@@ -1,4 +1,5 @@
 import signal
+import sys
 
 import pytest
 
@@ -47,3 +48,16 @@ def test_inside_noted_signals_a_run_still_stops_at_once_and_what_came_after_is_n
         assert request.number == 0
         signal.raise_signal(signal.SIGINT)
         assert request.number == signal.SIGINT
+
+
+def test_two_signals_at_once_are_one_stop_and_python_says_nothing(monkeypatch):
+    said = list[object]()
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    with stop_signals():
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        for name in STOPPING:
+            signal.raise_signal(name)
+        with pytest.raises(Signalled) as caught:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    assert caught.value.number == signal.SIGINT
+    assert said == []
