@@ -13,7 +13,7 @@ from phalanx.experiments.sweep_record import FILE
 from phalanx.report.numbers import count
 from phalanx.report.tables import rich_table, to_csv, to_document, to_latex, to_markdown
 from phalanx.report.worst_cases import to_markdown as worst_cases_to_markdown
-from phalanx.simulation.checkpoint import write_atomically
+from phalanx.server.checkpoint import write_atomically
 
 WORST_CASES = "worst_cases.md"
 

@@ -29,6 +29,10 @@ class WorkerError(PhalanxError):
     """A training worker died; the run stands at its last checkpoint."""
 
 
+class FederationError(PhalanxError):
+    """Too few nodes of a real federation are there, or what is sent to them does not arrive."""
+
+
 class Stopped(PhalanxError):
     """The run was asked to stop (Ctrl-C, SIGTERM) and has saved what it had."""
 

@@ -24,8 +24,8 @@ from phalanx.core.events import Event
 from phalanx.experiments.lock import locked
 from phalanx.experiments.manifest import manifest
 from phalanx.models import model_sha256
+from phalanx.server.checkpoint import Checkpoint, newest, save, serialised, write_atomically
 from phalanx.simulation import FederationState, Simulation
-from phalanx.simulation.checkpoint import Checkpoint, newest, save, serialised, write_atomically
 
 
 class RunFolder:

@@ -19,7 +19,7 @@ from phalanx.experiments.lock import locked
 from phalanx.experiments.signals import StopRequest, noted_signals
 from phalanx.experiments.sweep import Cell, Sweep
 from phalanx.experiments.sweep_record import FAILURES, FILE, SweepRecord
-from phalanx.simulation.checkpoint import write_atomically
+from phalanx.server.checkpoint import write_atomically
 
 SECONDS = 0.25  # how long a stop request waits, at most
 

@@ -3,28 +3,28 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
-from functools import cache
 from types import TracebackType
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from phalanx.config import Experiment
 from phalanx.core import params as flat
-from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.events import Event
 from phalanx.core.params import Layout
-from phalanx.core.types import Aggregate, Cohort, Root, RoundContext, Rows, State, Status, Updates
+from phalanx.core.types import Root, RoundContext, Rows, State, Status
 from phalanx.core.workers import workers
 from phalanx.data import Federation
 from phalanx.metrics import evaluate
+from phalanx.server.aggregation import aggregate, combined_buffers, owned, root
+from phalanx.server.events import Stopwatch
+from phalanx.server.state import FederationState
 from phalanx.simulation.attack import attack
 from phalanx.simulation.clients import Clients
 from phalanx.simulation.devices import CPU, choose_devices
 from phalanx.simulation.preflight import check
-from phalanx.simulation.record import Stopwatch, evaluation_event, round_event
-from phalanx.simulation.state import FederationState
+from phalanx.simulation.record import evaluation_event, round_event
 from phalanx.simulation.undefended import undefended_model
 
 
@@ -109,19 +109,19 @@ class Simulation:
             updates, rejected = experiment.screening.screen(rows, ids, self.sample_counts[sampled])
         with watch.phase("aggregate"), workers(experiment.run.workers):
             rooted = replace(context, root=self._root(context, rows))
-            aggregate, rule, reason = self._aggregate(updates, state, rooted)
+            result, rule, reason = aggregate(experiment.aggregator, updates, state.rule, rooted)
         with watch.phase("server"):
             params, server = state.params, state.server
-            if aggregate.update is not None:
-                params, server = experiment.server.step(params, aggregate.update, server)
+            if result.update is not None:
+                params, server = experiment.server.step(params, result.update, server)
         following = FederationState(
             round=state.round + 1,
             params=params,
-            buffers=self._buffers(aggregate, updates, state),
-            previous_update=state.previous_update if aggregate.update is None else aggregate.update,
+            buffers=combined_buffers(result, updates, context),
+            previous_update=state.previous_update if result.update is None else result.update,
             clients=clients,
             adversary=self._owned(adversary),
-            rule=rule,
+            rule=self._owned(rule),
             server=server,
         )
         return following, round_event(
@@ -129,7 +129,7 @@ class Simulation:
             sampled=len(ids),
             absent=counts,
             updates=updates,
-            aggregate=aggregate,
+            aggregate=result,
             rejected=rejected,
             malicious={ids[place] for place in attackers},
             loss=loss,
@@ -166,57 +166,8 @@ class Simulation:
         for name, buffer in model.named_buffers():
             buffer.copy_(self._resting[name])
 
-    def _aggregate(
-        self, updates: Updates, state: FederationState, context: RoundContext
-    ) -> tuple[Aggregate, State, str | None]:
-        """The rule's result, its memory, and why the model is kept if it is: too few rows, none accepted, not finite.
-
-        Raises: ConfigError if the rule returns something that is no update.
-        """
-        rule = self.experiment.aggregator
-        try:
-            aggregate, memory = rule.aggregate(updates, state.rule, context)
-        except PreconditionError as error:
-            return Aggregate(None), state.rule, str(error)
-        update = aggregate.update
-        if update is None:
-            return aggregate, self._owned(memory), "The rule accepted no update."
-        if list(update.shape) != [self.layout.d]:
-            expected, got = [self.layout.d], list(update.shape)
-            raise ConfigError(f"{type(rule).__name__} must return an update of shape {expected}; got {got}.")
-        if aggregate.influence is not None and list(aggregate.influence.shape) != [len(updates)]:
-            expected, got = [len(updates)], list(aggregate.influence.shape)
-            raise ConfigError(f"{type(rule).__name__} must return influence of shape {expected}; got {got}.")
-        if not update.isfinite().all():
-            return Aggregate(None), state.rule, "The rule's result was not finite."
-        return replace(aggregate, update=update.to(state.params, copy=True)), self._owned(memory), None
-
     def _owned(self, memory: State) -> State:
-        """A component's memory without views of the rows: the next round overwrites those."""
-        reused = {
-            tensor.untyped_storage().data_ptr()
-            for rows in (self.clients.rows, self.clients.scratch)
-            for tensor in (rows.matrix, rows.buffers)
-        }
-        return {
-            name: tensor.clone() if tensor.untyped_storage().data_ptr() in reused else tensor for name, tensor in memory.items()
-        }
-
-    def _buffers(self, aggregate: Aggregate, updates: Updates, state: FederationState) -> Tensor:
-        """BatchNorm statistics and the like: the mean over the clients that had influence.
-
-        Where the rule does not attribute, the median of each value: a mean over all would let one client decide it.
-        """
-        if aggregate.update is None or self.layout.b == 0:
-            return state.buffers
-        sent, influence = updates.buffers, aggregate.influence
-        if aggregate.buffers is not None:
-            combined = aggregate.buffers.clone()
-        elif influence is None:
-            combined = sent.quantile(0.5, dim=0)
-        else:
-            combined = sent[influence.to(sent.device) > 0].mean(dim=0)
-        return combined if combined.isfinite().all() else state.buffers
+        return owned(memory, self.clients.rows, self.clients.scratch)
 
     def _context(self, state: FederationState) -> RoundContext:
         """What trainers and attackers may know; the rule gets the root data, too."""
@@ -239,15 +190,9 @@ class Simulation:
         samples = self.federation.root
         if samples is None:
             return None
-
-        @cache
-        def update() -> Tensor:
-            steps = max(1, int(sent.steps[sent.status == Status.SENT].median()))
-            rows, everything = Rows.empty(1, self.layout, device=self.device), torch.arange(len(samples), device=self.device)
-            self.experiment.training.in_steps(steps).train(Cohort((-1,), (0,), samples, (everything,)), {}, context, rows)
-            return rows.matrix[0]
-
-        return Root(samples, update)
+        made = sent.steps[sent.status == Status.SENT]
+        steps = max(1, int(made.median())) if len(made) else 1
+        return root(samples, self.experiment.training.in_steps(steps), context)
 
 
 def honest_loss(rows: Rows, attackers: Mapping[int, int]) -> float | None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from phalanx.core.errors import CheckpointError
-from phalanx.simulation.checkpoint import Checkpoint, newest, save, write_atomically
+from phalanx.server.checkpoint import Checkpoint, newest, save, write_atomically
 
 FACTS = {"experiment": "abc"}
 

@@ -1,0 +1,73 @@
+"""A round's end on the server, as simulator and network share it: the rule, the buffers, the server's own training."""
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from phalanx.core.errors import ConfigError, PreconditionError
+from phalanx.core.families import Aggregator, Trainer
+from phalanx.core.types import Aggregate, Cohort, Root, RoundContext, Rows, Samples, State, Updates
+
+
+def aggregate(rule: Aggregator, updates: Updates, memory: State, context: RoundContext) -> tuple[Aggregate, State, str | None]:
+    """The rule's result, its memory, and why the model is kept if it is: too few rows, none accepted, not finite.
+
+    The update is a copy: the matrix that it may point into is overwritten by the next round.
+
+    Raises: ConfigError if the rule returns something that is no update.
+    """
+    try:
+        result, new_memory = rule.aggregate(updates, memory, context)
+    except PreconditionError as error:
+        return Aggregate(None), memory, str(error)
+    update, d = result.update, context.layout.d
+    if update is None:
+        return result, new_memory, "The rule accepted no update."
+    if list(update.shape) != [d]:
+        raise ConfigError(f"{type(rule).__name__} must return an update of shape {[d]}; got {list(update.shape)}.")
+    if result.influence is not None and list(result.influence.shape) != [len(updates)]:
+        expected, got = [len(updates)], list(result.influence.shape)
+        raise ConfigError(f"{type(rule).__name__} must return influence of shape {expected}; got {got}.")
+    if not update.isfinite().all():
+        return Aggregate(None), memory, "The rule's result was not finite."
+    return replace(result, update=update.to(context.global_params, copy=True)), new_memory, None
+
+
+def combined_buffers(result: Aggregate, updates: Updates, context: RoundContext) -> Tensor:
+    """BatchNorm statistics and the like `[b]`: the mean over the clients that had influence.
+
+    Where the rule does not attribute, the median of each value: a mean over all would let one client decide it.
+    """
+    if result.update is None or context.layout.b == 0:
+        return context.global_buffers
+    sent, influence = updates.buffers, result.influence
+    if result.buffers is not None:
+        combined = result.buffers.clone()
+    elif influence is None:
+        combined = sent.quantile(0.5, dim=0)
+    else:
+        combined = sent[influence.to(sent.device) > 0].mean(dim=0)
+    return combined if combined.isfinite().all() else context.global_buffers
+
+
+def root(samples: Samples, trainer: Trainer, context: RoundContext) -> Root:
+    """The server as one more client, which trains on its own samples once a rule asks for the update."""
+
+    @cache
+    def update() -> Tensor:
+        device = context.global_params.device
+        rows, everything = Rows.empty(1, context.layout, device=device), torch.arange(len(samples), device=device)
+        trainer.train(Cohort((-1,), (0,), samples, (everything,)), {}, context, rows)
+        return rows.matrix[0]
+
+    return Root(samples, update)
+
+
+def owned(memory: State, *rows: Rows) -> State:
+    """A component's memory without views of `rows`: these are overwritten by the next round, or kept alive as a whole."""
+    reused = {tensor.untyped_storage().data_ptr() for each in rows for tensor in (each.matrix, each.buffers)}
+    return {
+        name: tensor.clone() if tensor.untyped_storage().data_ptr() in reused else tensor for name, tensor in memory.items()
+    }
