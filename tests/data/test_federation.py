@@ -42,6 +42,12 @@ def test_the_root_set_keeps_labels_and_moments_of_its_samples():
     assert root.mean is not None
 
 
+def test_a_root_set_by_groups_takes_of_every_client_that_is_a_group():
+    federation = Federation.build(numbered(60), ByGroup(), RootSet(group_share=0.25), 0)
+    assert [len(client) for client in federation.clients] == [15, 15, 15]
+    assert (federation.root.images[:, 0].long() % 3).bincount().tolist() == [5, 5, 5]
+
+
 def test_no_root_set_is_none():
     assert Federation.build(numbered(), IID(2), RootSet(), 0).root is None
     assert Federation.build(numbered(), IID(2)).root is None
@@ -105,11 +111,12 @@ def test_positions_outside_of_the_pool_are_refused(position):
         Federation.build(numbered(), Fixed(((position,),)), RootSet(10), 0)
 
 
-def test_a_root_set_beside_a_partition_from_a_file_is_refused(tmp_path):
+@pytest.mark.parametrize("root", [RootSet(1), RootSet(group_share=0.5)])
+def test_a_root_set_beside_a_partition_from_a_file_is_refused(root, tmp_path):
     (tmp_path / "parts.json").write_text("[[0, 1]]")
     partitioner = FromFile(str(tmp_path / "parts.json"))
-    with pytest.raises(DataError, match=r"Set root\.size = 0"):
-        Federation.build(numbered(), partitioner, RootSet(1), 0)
+    with pytest.raises(DataError, match=r"leaves none for a root set\. Leave \[root\] out"):
+        Federation.build(numbered(), partitioner, root, 0)
     assert Federation.build(numbered(), partitioner, RootSet(), 0).clients[0].tolist() == [0, 1]
 
 

@@ -62,11 +62,44 @@ def test_what_the_pool_cannot_give_is_refused(root, complaint):
         {"share": 0.1},
         {"favoured_class": 1},
         {"favoured_class": 2, "size": 9},
+        {"group_share": 0.0},
+        {"group_share": 1.0},
+        {"group_share": 0.1, "size": 9},
+        {"share": 0.5, "group_share": 0.1},
     ],
 )
 def test_fields_out_of_range_are_config_errors(fields):
     with pytest.raises(ConfigError, match=next(iter(fields))):
         RootSet(**fields)
+
+
+def test_a_groups_share_is_taken_of_every_group_and_rounded_down():
+    groups = torch.tensor([7] * 10 + [3] * 19 + [5] * 4)
+    groups = groups[torch.randperm(33, generator=torch.Generator().manual_seed(0))]
+    for seed in range(5):
+        chosen = RootSet(group_share=0.3).draw(groups * 0, 1, torch.Generator().manual_seed(seed), groups=groups)
+        assert [int((groups[chosen] == group).sum()) for group in (7, 3, 5)] == [3, 5, 1]
+        assert (chosen.diff() > 0).all()
+
+
+def test_a_groups_samples_are_drawn_uniformly():
+    groups = torch.arange(40) % 4
+    drawn = [
+        RootSet(group_share=0.5).draw(groups, 4, torch.Generator().manual_seed(seed), groups=groups) for seed in range(200)
+    ]
+    assert torch.cat(drawn).bincount(minlength=40).sub(100).abs().max() < 35  # five standard deviations of 200 coins
+
+
+@pytest.mark.parametrize(
+    "groups, complaint",
+    [
+        (None, "needs a data set with groups, such as har; this one has none. Set root.size"),
+        (torch.arange(40) % 20, r"group_share=0\.03 takes nothing of any group: the largest has 2\. Raise"),
+    ],
+)
+def test_a_share_of_no_group_is_refused(groups, complaint):
+    with pytest.raises(DataError, match=complaint):
+        RootSet(group_share=0.03).draw(torch.arange(40) % 4, 4, torch.Generator(), groups=groups)
 
 
 @pytest.mark.parametrize("favoured", [0, 1])

@@ -34,10 +34,12 @@ class Federation:
         """
         _check(split)
         root = root or RootSet()
-        if root.size and isinstance(partitioner, FromFile):
-            raise DataError("A partition from a file deals all positions itself; got root.size > 0. Set root.size = 0.")
+        if root.takes_samples and isinstance(partitioner, FromFile):
+            raise DataError(
+                "A partition from a file deals all positions itself and leaves none for a root set. Leave [root] out."
+            )
         train = split.train
-        trusted = root.draw(train.labels, train.num_classes, rng.generator(seed, "root"))
+        trusted = root.draw(train.labels, train.num_classes, rng.generator(seed, "root"), groups=split.groups)
         left = torch.ones(len(train), dtype=torch.bool)
         left[trusted] = False
         pool = left.nonzero().squeeze(1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError, DataError
+from phalanx.core.numbers import Probability
 
 
 class RootSet(Component):
@@ -16,9 +17,10 @@ class RootSet(Component):
 
     Without `share`, a uniform sample of the pool. With it, the class `favoured_class` (1 if not given) gets
     `int(size · share)` of the samples and the other classes the rest evenly, as SkyMask draws them (`share=0.1`; with ten
-    classes no bias).
+    classes no bias). In place of a size, `group_share`: of every group's m training samples `int(m · group_share)`, uniformly;
+    the groups are the data set's own, such as HAR's people, whether or not they are the clients.
 
-    Raises: ConfigError for a share without a size, or a favoured class without a share.
+    Raises: ConfigError for a share without a size, a favoured class without a share, or a size beside a group's share.
 
     >>> labels = torch.arange(100) % 4
     >>> labels[RootSet(10, share=0.7).draw(labels, 4, torch.Generator())].bincount()
@@ -28,9 +30,15 @@ class RootSet(Component):
     size: NonNegativeInt = 0
     _: KW_ONLY
     favoured_class: NonNegativeInt | None = None
-    share: Annotated[float, Field(ge=0, le=1)] | None = None
+    share: Probability | None = None
+    group_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     def __post_init__(self) -> None:
+        if self.group_share is not None and self.size:
+            raise ConfigError(
+                f"root.group_share stands in place of root.size; got group_share={self.group_share} and size={self.size}. "
+                "Remove one of them."
+            )
         if self.share is not None and not self.size:
             raise ConfigError(f"root.share is of no use while root.size = 0; got share={self.share}. Set size or remove share.")
         if self.favoured_class is not None and self.share is None:
@@ -39,11 +47,18 @@ class RootSet(Component):
                 "Set share or remove favoured_class."
             )
 
-    def draw(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
-        """Positions `[size]` in `labels` `[N]`, ascending.
+    @property
+    def takes_samples(self) -> bool:
+        """Whether the server asks for any."""
+        return self.size > 0 or self.group_share is not None
 
-        Raises: DataError if the pool has too few samples, or too few of a class.
+    def draw(self, labels: Tensor, num_classes: int, generator: torch.Generator, *, groups: Tensor | None = None) -> Tensor:
+        """Positions `[size]` in `labels` `[N]`, ascending; `groups` `[N]` are the samples' groups, if the data set has some.
+
+        Raises: DataError if the pool has too few samples, too few of a class, or no groups to take a share of.
         """
+        if self.group_share is not None:
+            return _share_of_each(groups, self.group_share, generator)
         if self.size > len(labels):
             raise DataError(f"A root set of {self.size} needs as many training samples; got {len(labels)}. Lower root.size.")
         shuffled = torch.randperm(len(labels), generator=generator)
@@ -64,6 +79,22 @@ class RootSet(Component):
         each, left = divmod(self.size - favoured, num_classes - 1)
         counts = [each + (place < left) for place in range(num_classes - 1)]
         return [*counts[:chosen], favoured, *counts[chosen:]]
+
+
+def _share_of_each(groups: Tensor | None, share: float, generator: torch.Generator) -> Tensor:
+    if groups is None:
+        raise DataError("root.group_share needs a data set with groups, such as har; this one has none. Set root.size instead.")
+    shuffled = torch.randperm(len(groups), generator=generator)
+    _, group, counts = torch.unique(groups[shuffled], return_inverse=True, return_counts=True)
+    by_group = group.argsort(stable=True)
+    rank = torch.arange(len(groups)) - (counts.cumsum(0) - counts)[group[by_group]]  # among a group's own, from 0
+    taken = torch.tensor([int(count * share) for count in counts.tolist()])
+    chosen = shuffled[by_group[rank < taken[group[by_group]]]]
+    if not len(chosen):
+        raise DataError(
+            f"root.group_share={share} takes nothing of any group: the largest has {int(counts.max())}. Raise root.group_share."
+        )
+    return chosen.sort().values
 
 
 def _first(positions: Tensor, count: int, label: int) -> Tensor:
