@@ -17,6 +17,7 @@ from phalanx.core.component import Component
 from phalanx.core.errors import PreconditionError
 from phalanx.core.events import RunFacts, Sink
 from phalanx.core.params import Layout
+from phalanx.core.privacy import Mechanism, Sampling
 from phalanx.core.types import (
     Aggregate,
     AttackView,
@@ -105,6 +106,14 @@ class Trainer(Component, ABC, family="trainer"):
 
         Raises: ConfigError.
         """
+
+    def mechanism(self, num_samples: int) -> Mechanism | None:
+        """What one round of this training promises to a client with so many samples, or None: no privacy is claimed.
+
+        Write it where it can be proved: every number that leaves the client is then noised. Who trains differently in other
+        rounds, or lets something else out, has none.
+        """
+        return None
 
     def in_steps(self, steps: int) -> "Trainer":
         """The same training in so many steps, whatever the number of samples; a trainer that counts no steps stays as it is."""
@@ -267,6 +276,15 @@ class Aggregator(Stage, ABC, family="aggregator"):
     def check(self, model: nn.Module) -> None:
         """Fail before round 0 where the rule cannot look at this model as it has to. Raises: ConfigError."""
 
+    def mechanism(self, participation: "Participation", num_clients: int) -> Mechanism | None:
+        """What one round of this rule promises to a client, or None: no privacy is claimed.
+
+        It needs a proof: clip every row alone, sum, add noise. A rule that chooses rows has no such bound, whatever is added.
+
+        Raises: ConfigError if clients are sampled in a way that it cannot count.
+        """
+        return None
+
     def init(self, layout: Layout) -> State:
         """What the rule remembers before round 0."""
         return {}
@@ -347,6 +365,9 @@ class Schedule(Component, ABC, family="schedule"):
 class Participation(Component, ABC, family="participation"):
     """Which clients take part in a round, and with what probability a sampled one never answers."""
 
+    sampling: ClassVar[Sampling | None] = None
+    """What an accountant may count it as; None: nothing is proved of it."""
+
     dropout: Annotated[float, Field(ge=0, lt=1)] = dataclasses.field(default=0.0, kw_only=True)
 
     @abstractmethod
@@ -356,6 +377,10 @@ class Participation(Component, ABC, family="participation"):
     @abstractmethod
     def largest(self, num_clients: int) -> int:
         """The most clients that one round can have: what memory and preconditions are checked with."""
+
+    def expected(self, num_clients: int) -> float:
+        """How many clients a round samples on average."""
+        return float(self.largest(num_clients))
 
     def drops(self, ids: Tensor, num_clients: int, context: RoundContext) -> Tensor:
         """The mask `[k]` of sampled clients that do not answer this round."""

@@ -1,5 +1,7 @@
 """Who takes part in a round: everyone, a fixed number, or each client by a coin of its own."""
 
+from typing import ClassVar
+
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
@@ -7,11 +9,14 @@ from torch import Tensor
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Participation
 from phalanx.core.numbers import Share
+from phalanx.core.privacy import Sampling
 from phalanx.core.types import RoundContext
 
 
 class AllClients(Participation, kind="all"):
     """Every client, every round."""
+
+    sampling: ClassVar[Sampling | None] = "none"
 
     def sample(self, num_clients: int, context: RoundContext) -> Tensor:
         return torch.arange(num_clients)
@@ -25,6 +30,8 @@ class FixedSize(Participation):
 
     Reference: McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017.
     """
+
+    sampling: ClassVar[Sampling | None] = "fixed_size"
 
     size: PositiveInt
 
@@ -46,6 +53,8 @@ class Poisson(Participation):
     Reference: Zhu and Wang, Poisson Subsampled Rényi Differential Privacy, ICML 2019.
     """
 
+    sampling: ClassVar[Sampling | None] = "poisson"
+
     rate: Share
 
     def sample(self, num_clients: int, context: RoundContext) -> Tensor:
@@ -54,3 +63,6 @@ class Poisson(Participation):
 
     def largest(self, num_clients: int) -> int:
         return num_clients
+
+    def expected(self, num_clients: int) -> float:
+        return self.rate * num_clients

@@ -1,0 +1,1 @@
+"""Differential privacy: mechanisms with a proof, what they cost, and what is said of it."""
