@@ -51,6 +51,42 @@ def test_the_learning_rate_follows_its_schedule_over_rounds(world, nets):
     assert torch.equal(late.train(trainer).matrix, late.train(SGD(0.2, epochs=1)).matrix)
 
 
+def test_the_learning_rate_follows_its_local_schedule_over_the_passes_of_a_round(world, nets):
+    """FLIP's attackers: x 0.1 after 20 % and after 80 % of their epochs, as torch's MultiStepLR with a step an epoch."""
+
+    class EveryEpoch(torch.optim.SGD):
+        """torch's SGD that tells the scheduler when 4 batches, a pass over 13 samples, are over."""
+
+        def __init__(self, parameters):
+            super().__init__(parameters, 0.1, momentum=0.9)
+            self.scheduler, self.count = torch.optim.lr_scheduler.MultiStepLR(self, [2, 8], gamma=0.1), 0
+
+        def zero_grad(self):
+            super().zero_grad()
+            if self.count and self.count % 4 == 0:
+                self.scheduler.step()
+            self.count += 1
+
+    here = world(nets["mlp"], (13, 15))
+    trainer = SGD(0.1, epochs=10, batch_size=4, momentum=0.9, local_schedule=StepDecay((2, 8)))
+    naive = here.naive(lambda model: EveryEpoch(model.parameters()), 4, 10)
+    torch.testing.assert_close(here.train(trainer).matrix, naive, atol=1e-7, rtol=1e-5)
+
+
+def test_a_batch_left_out_for_batchnorm_does_not_move_the_local_schedule(world, nets):
+    """Of 5 samples one is left out: a pass is one step, and the second pass has rate 0."""
+    here = world(nets["batchnorm_net"], (5,))
+    stopped = here.train(SGD(0.1, epochs=3, batch_size=4, local_schedule=StepDecay((1,), gamma=1e-30)))
+    torch.testing.assert_close(stopped.matrix, here.train(SGD(0.1, epochs=1, batch_size=4)).matrix, atol=1e-12, rtol=0)
+
+
+def test_a_local_schedule_takes_the_loop(world, nets):
+    model, local = nets["linear_model"](), StepDecay((1,))
+    assert SGD(0.1, epochs=2, local_schedule=local).engine_for(model) == "loop"
+    with pytest.raises(ConfigError, match="local_schedule"):
+        SGD(0.1, epochs=2, local_schedule=local, engine="linear").check(model, world(nets["linear_model"], (3,)).samples)
+
+
 @pytest.mark.parametrize("engine", ["loop", "linear"])
 def test_an_empty_client_is_skipped_counted_and_has_a_zero_row(world, nets, engine):
     rows = world(nets["linear_model"], (5, 0, 1)).train(SGD(0.1, epochs=1, batch_size=4, engine=engine))

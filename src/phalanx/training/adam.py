@@ -47,6 +47,9 @@ class AdaptiveMoments:
     def plain_rate(self) -> None:
         """None: a step is more than the gradient."""
 
+    def begin(self, epoch: int) -> None:
+        """Every pass is like the others."""
+
     def step(self, params: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         """One step in place."""
         params, gradients = list(params), list(gradients)

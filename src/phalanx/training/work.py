@@ -24,6 +24,9 @@ class Optimizer(Protocol):
     def plain_rate(self) -> float | None:
         """The rate if a step is `w -= rate · g` and nothing else: an engine may then make it without asking."""
 
+    def begin(self, epoch: int) -> None:
+        """A client begins this pass over its samples, counted from 0. Engines that train many clients at once do not say so."""
+
     def step(self, params: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         """Change `params` in place; `gradients` are not changed."""
 
@@ -114,9 +117,7 @@ class ClientWork:
         Batches are slices of one permutation an epoch, the last one short. Those of fewer than `smallest` samples are left out
         and do not count as steps.
         """
-        work = self._work
-        full, rest = divmod(self.size, work.batch_size)
-        epoch = [size for size in [work.batch_size] * full + [rest] if size >= smallest]
+        work, epoch = self._work, self.epoch(smallest)
         if not epoch:
             return self.index[:0], []
         shuffling, used = work.context.generator("batches", self.id), sum(epoch)
@@ -126,6 +127,11 @@ class ClientWork:
         # Hundreds of clients come here every round: not even one needless copy.
         order = orders[0] if epochs == 1 else torch.cat(orders)
         return order[: sum(sizes)].to(self.index.device), sizes
+
+    def epoch(self, smallest: int = 1) -> list[int]:
+        """How many samples each batch of one pass has."""
+        full, rest = divmod(self.size, self._work.batch_size)
+        return [size for size in [self._work.batch_size] * full + [rest] if size >= smallest]
 
     def load(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """A batch as the model sees it: looked up, augmented, poisoned, normalised, in this order; and its labels."""

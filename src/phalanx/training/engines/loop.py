@@ -98,12 +98,14 @@ class Module:
     def reset(self) -> None:
         torch._foreach_copy_(self.changing, self.start)
 
+    def laid_out(self, images: Tensor) -> Tensor:
+        """Images as they suit the layers."""
+        # Not `contiguous`: that leaves the strides of one-channel images alone, and the first convolution slow.
+        return images.to(memory_format=torch.channels_last) if self.is_channels_last and images.dim() == 4 else images
+
     def step(self, work: LocalWork, optimizer: Optimizer, images: Tensor, labels: Tensor) -> Tensor:
         """One step on a batch as the model sees it; the batch's mean loss before the step, a scalar."""
-        if self.is_channels_last and images.dim() == 4:
-            # Not `contiguous`: that leaves the strides of one-channel images alone, and the first convolution slow.
-            images = images.to(memory_format=torch.channels_last)
-        loss = cross_entropy(self.model(images), labels)
+        loss = cross_entropy(self.model(self.laid_out(images)), labels)
         # A parameter that the loss does not reach has gradient 0.
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True)
         with torch.no_grad():
@@ -145,6 +147,9 @@ def _descend(work: LocalWork, client: ClientWork, module: Module, total: Tensor)
     """All steps of one client, their losses added to `total`; how many there were."""
     optimizer = work.optimizer()
     order, sizes = client.plan(module.smallest_batch)
-    for positions in torch.split(order, sizes):
+    steps_a_pass = len(client.epoch(module.smallest_batch))
+    for step, positions in enumerate(torch.split(order, sizes)):
+        if step % steps_a_pass == 0:
+            optimizer.begin(step // steps_a_pass)
         total += module.step(work, optimizer, *client.load(positions))
     return len(sizes)
