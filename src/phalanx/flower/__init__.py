@@ -1,0 +1,7 @@
+"""The engine for many machines: Phalanx's objects in Flower. Needs `pip install 'phalanx[flower]'`; nothing else imports it."""
+
+from phalanx.flower.client import client_app
+from phalanx.flower.in_process import InProcessGrid
+from phalanx.flower.strategy import RobustStrategy
+
+__all__ = ["InProcessGrid", "RobustStrategy", "client_app"]

@@ -1,0 +1,114 @@
+"""From messages to rows: whose answer is it, is it well-formed, what does it claim. A bad one costs its client the round.
+
+What is rejected here is a value with a reason, as everything that screening drops; nothing that a client sends raises.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+
+import torch
+from flwr.app import Message, RecordDict
+from torch import Tensor
+
+from phalanx.core.types import Rows, Status
+from phalanx.flower.wire import Wire
+from phalanx.server import Rejection
+
+MOST_STEPS = 10**4
+"""More local steps than this nobody is believed: the server's own update is trained in as many as clients claim."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who was sent which message in a round, by client."""
+
+    messages: Mapping[int, Message]
+
+    def client_of(self, reply: Message) -> int | None:
+        """Who sent this answer; None for somebody who was not asked, or answers for another.
+
+        An error that Flower itself reports, of a node that is gone, carries no sender: the message that it answers tells.
+        """
+        about = reply.metadata.reply_to_message_id
+        for client, message in self.messages.items():
+            is_from = reply.metadata.src_node_id == message.metadata.dst_node_id
+            is_about = bool(about) and message.metadata.message_id == about
+            if (is_from and (is_about or not about)) or (is_about and reply.has_error()):
+                return client
+        return None
+
+
+@dataclass(frozen=True)
+class Received:
+    """A round's well-formed answers as rows, with their clients in ascending order, and what became of the `sampled` others.
+
+    `weights` `[k]` are the claimed numbers of examples, each within [1, cap]; `steps` is the median of the claimed numbers of
+    local steps, None if nobody claims any; `loss` the median claim likewise.
+    """
+
+    sampled: int
+    rows: Rows
+    clients: tuple[int, ...]
+    weights: Tensor
+    steps: int | None
+    loss: float | None
+    rejected: tuple[Rejection, ...]
+    silent: tuple[int, ...]
+    strangers: int
+
+
+def receive(replies: Iterable[Message], asked: Asked, wire: Wire, params: Tensor, cap: int) -> Received:
+    """Sort, check and decode a round's answers. `params` `[d]` is the model that was sent out, `cap` bounds claimed weights."""
+    good, rejected, answered, strangers = dict[int, RecordDict](), list[Rejection](), set[int](), 0
+    for reply in replies:
+        client = asked.client_of(reply)
+        if client is None:
+            strangers += 1
+            continue
+        reason = "duplicate" if client in answered else _reason(reply, wire)
+        answered.add(client)
+        if reason is None:
+            good[client] = reply.content
+        else:
+            rejected.append(Rejection(client, reason))
+    clients = tuple(sorted(good))
+    rows = Rows.empty(len(clients), wire.layout)
+    for place, client in enumerate(clients):
+        if reason := wire.read_into(good[client], rows, place, params):
+            rejected.append(Rejection(client, reason))
+            rows.status[place] = Status.DROPPED_OUT
+    steps = [claim for client in clients if 1 <= (claim := _claim(good[client], "num-steps")) <= MOST_STEPS]
+    losses = [claim for client in clients if isfinite(claim := _claim(good[client], "loss"))]
+    return Received(
+        sampled=len(asked.messages),
+        rows=rows,
+        clients=clients,
+        weights=torch.tensor([_weight(good[client], cap) for client in clients], dtype=torch.int64),
+        steps=int(torch.tensor(steps).median()) if steps else None,
+        loss=float(torch.tensor(losses).median()) if losses else None,
+        rejected=tuple(rejected),
+        silent=tuple(sorted(asked.messages.keys() - answered)),
+        strangers=strangers,
+    )
+
+
+def _reason(reply: Message, wire: Wire) -> str | None:
+    if reply.has_error() or not reply.has_content():
+        return "error"
+    return wire.malformation(reply.content)
+
+
+def _weight(content: RecordDict, cap: int) -> int:
+    claim = _claim(content, "num-examples")
+    return int(min(max(claim, 1), cap)) if isfinite(claim) else 1
+
+
+def _claim(content: RecordDict, name: str) -> float:
+    """A number that a client says of itself; NaN if it says none."""
+    claims: Sequence[object] = [record[name] for record in content.metric_records.values() if name in record]
+    claim = claims[0] if len(claims) == 1 else None
+    try:
+        return float(claim) if isinstance(claim, int | float) else nan
+    except OverflowError:  # an integer beyond any float
+        return nan

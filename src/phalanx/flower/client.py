@@ -1,0 +1,101 @@
+"""`client_app`: any trainer of Phalanx as a Flower client, with its own data and a memory that stays on its machine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import Mod
+from torch import nn
+
+from phalanx.core.families import Trainer
+from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
+from phalanx.flower.guarded import ARRAYS, CONFIG, ROUND
+from phalanx.flower.wire import Wire
+
+MEMORY, METRICS = "phalanx.memory", "metrics"
+NO_SAMPLES = 1000  # error codes from 1000 on are an app's own
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a client was asked to do in a round: `cohort` holds this client alone."""
+
+    cohort: Cohort
+    context: RoundContext
+    wire: Wire
+
+    @property
+    def client(self) -> int:
+        """This client's number, which its random choices depend on."""
+        return self.cohort.ids[0]
+
+    def train(self, trainer: Trainer, state: State, cohort: Cohort | None = None) -> tuple[Rows, State]:
+        """One row of what the trainer makes of this client's data, and its new memory."""
+        rows = Rows.empty(1, self.wire.layout)
+        return rows, trainer.train(cohort or self.cohort, state, self.context, rows)
+
+
+Work = Callable[[Task, State], tuple[Rows, State]]
+"""What a client does in a round: from its task and memory to a row and a new memory."""
+
+
+def client_app(
+    trainer: Trainer,
+    *,
+    model: Callable[[], nn.Module],
+    data: Callable[[Context], Samples],
+    seed: int = 0,
+    mods: Sequence[Mod] = (),
+) -> ClientApp:
+    """A Flower client that trains with any trainer of Phalanx.
+
+    Args:
+        trainer: what it does with its data in a round. What it remembers is kept in `context.state`, and never sent.
+        model: makes the module that is trained, such as its class; its initial weights do not matter.
+        data: gives this client's own samples; `context.node_config` says which node it is.
+        seed: of everything random. `partition-id` in the node's config, or else its node id, tells clients apart.
+        mods: Flower's mods, around all of this.
+    """
+    return working_app(lambda task, state: task.train(trainer, state), model=model, data=data, seed=seed, mods=mods)
+
+
+def working_app(
+    work: Work,
+    *,
+    model: Callable[[], nn.Module],
+    data: Callable[[Context], Samples],
+    seed: int = 0,
+    mods: Sequence[Mod] = (),
+) -> ClientApp:
+    """A Flower client that does anything which ends in a row."""
+    app = ClientApp(mods=list(mods))
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        task = _task(message, context, model(), data(context), seed)
+        memory = context.state.array_records.get(MEMORY, ArrayRecord())
+        rows, state = work(task, {name: torch.from_numpy(array.numpy()) for name, array in memory.items()})
+        context.state[MEMORY] = ArrayRecord({name: Array(tensor.cpu().numpy()) for name, tensor in state.items()})
+        if rows.status[0] != Status.SENT:
+            return Message(Error(NO_SAMPLES, "This client has too few samples to train on."), reply_to=message)
+        claims = {"num-examples": len(task.cohort.samples), "num-steps": int(rows.steps[0]), "loss": float(rows.loss[0])}
+        content = task.wire.update(rows.matrix[0], rows.buffers[0])
+        content[METRICS] = MetricRecord({**claims})
+        return Message(content, reply_to=message)
+
+    return app
+
+
+def _task(message: Message, context: Context, module: nn.Module, samples: Samples, seed: int) -> Task:
+    arrays = message.content.array_records[ARRAYS]
+    module.load_state_dict(arrays.to_torch_state_dict())
+    wire = Wire.of(arrays, module)
+    params, buffers = wire.flat(arrays)
+    client = int(context.node_config.get("partition-id", context.node_id))
+    server_round = message.content.config_records[CONFIG][ROUND]
+    assert isinstance(server_round, int)
+    round_context = RoundContext(server_round - 1, seed, wire.layout, params, buffers, model=module)
+    cohort = Cohort((client,), (0,), samples, (torch.arange(len(samples)),))
+    return Task(cohort, replace(round_context, input_shape=tuple(samples.images.shape[1:])), wire)

@@ -1,0 +1,190 @@
+"""`Guarded`: the rounds of a federation whose nodes come, go, and lie. What the two strategies share."""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from phalanx.core.errors import ConfigError, FederationError
+from phalanx.core.events import Event, Sink
+from phalanx.flower.answers import Asked, receive
+from phalanx.flower.defence import Defence, Verdict
+from phalanx.flower.exchange import POLL_SECONDS, exchange
+from phalanx.flower.roster import Roster
+from phalanx.flower.wire import Wire
+from phalanx.server.state import FederationState
+
+ARRAYS, CONFIG, ROUND = "arrays", "config", "server-round"
+LOG = logging.getLogger("flwr")
+
+
+class Guarded(Strategy, ABC):
+    """A Flower strategy that survives its clients. Rounds count from 1 here, as Flower has it, and from 0 in events."""
+
+    def __init__(self, defence: Defence, *, min_nodes: int, wait_seconds: float, sinks: Sequence[Sink]) -> None:
+        if min_nodes < defence.quorum or defence.quorum < 1 or wait_seconds < 0:
+            raise ConfigError(
+                "A federation needs min_nodes >= quorum >= 1 and wait_seconds >= 0; "
+                f"got min_nodes={min_nodes}, quorum={defence.quorum}, wait_seconds={wait_seconds:g}."
+            )
+        self.defence = defence
+        self.min_nodes, self.wait_seconds, self.sinks = min_nodes, wait_seconds, tuple(sinks)
+        self.roster = Roster()
+        self.offences: dict[str, Counter[str]] = {}
+        """How often each node's answer was dropped, by durable id and reason; "no answer" counts, too."""
+        self._wire: Wire | None = None
+        self._state: FederationState | None = None
+        self._asked = Asked({})
+        self._has_begun = False
+        self._timeout: float | None = None
+
+    @abstractmethod
+    def _initial_state(self, wire: Wire, arrays: ArrayRecord) -> FederationState:
+        """The federation before round 0. Raises: a PhalanxError for a combination that cannot work."""
+
+    @abstractmethod
+    def _sample(self, clients: Sequence[int], state: FederationState) -> list[int]:
+        """Which of the clients that are there take part in this round, in ascending order."""
+
+    @abstractmethod
+    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> tuple[FederationState, ArrayRecord | None]:
+        """The state after the round, and the new model (None: the old one is kept)."""
+
+    def _messages(self, record: RecordDict, nodes: Sequence[int], server_round: int, grid: Grid) -> list[Message]:
+        return [Message(record, node, MessageType.TRAIN, ttl=self._timeout) for node in nodes]
+
+    def _restored(self, arrays: ArrayRecord) -> tuple[ArrayRecord, int]:
+        """The model to begin with, and how many rounds it has behind it."""
+        return arrays, 0
+
+    def _kept(self) -> None:
+        """Called after every round."""
+
+    def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        """The messages of a round, one for each sampled client.
+
+        Raises: FederationError if too few nodes are there.
+        """
+        state = self._opened(server_round, arrays)
+        online = self._online(grid)
+        chosen = self._sample(list(online), state)
+        record = RecordDict({ARRAYS: arrays, CONFIG: ConfigRecord({**config, ROUND: server_round})})
+        messages = self._messages(record, [online[client] for client in chosen], server_round, grid) if chosen else []
+        clients = {online[client]: client for client in chosen}
+        self._asked = Asked({clients[message.metadata.dst_node_id]: message for message in messages})
+        return messages
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """What the round's answers make of the model, and what the server itself counted. Nothing that clients send raises."""
+        assert self._wire is not None  # configure_train came first
+        assert self._state is not None
+        received = receive(replies, self._asked, self._wire, self._state.params, self.defence.cap)
+        verdict = self.defence.judge(received, self._wire, self._state)
+        for client in received.silent:
+            self._offend(client, "no answer")
+        for rejection in verdict.rejected:
+            self._offend(rejection.client, rejection.reason)
+        self._state, arrays = self._apply(verdict, self._wire, self._state)
+        self._tell(verdict.event)
+        counted = ("sampled", "received", "no_answer")
+        numbers = {name.replace("_", "-"): int(str(verdict.event.values[name])) for name in counted}
+        return arrays, MetricRecord({**numbers, "rejected": len(verdict.rejected), "kept-model": int(arrays is None)})
+
+    def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        """Nobody: what clients say of a model is a claim. Test it on the server, with `evaluate_fn`."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Nothing; see `configure_evaluate`."""
+        return None
+
+    def summary(self) -> None:
+        """One line on what defends this federation."""
+        LOG.info("\tPhalanx: %r after %r", self.defence.aggregator, self.defence.screening)
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """All rounds. A round waits for at most `timeout` seconds, and ends as soon as everybody has answered.
+
+        Raises: FederationError if too few nodes are there.
+        """
+        self.summary()
+        self._timeout = timeout
+        arrays, done = self._restored(initial_arrays)
+        result = Result(arrays=arrays)
+        self._evaluate(evaluate_fn, done, arrays, result)
+        for server_round in range(done + 1, num_rounds + 1):
+            messages = list(self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid))
+            new, counted = self.aggregate_train(server_round, exchange(grid, messages, timeout))
+            arrays = arrays if new is None else new
+            result.arrays = arrays
+            if counted is not None:
+                result.train_metrics_clientapp[server_round] = counted
+            self._evaluate(evaluate_fn, server_round, arrays, result)
+            self._kept()
+        return result
+
+    def _evaluate(
+        self,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None,
+        server_round: int,
+        arrays: ArrayRecord,
+        result: Result,
+    ) -> None:
+        found = evaluate_fn(server_round, arrays) if evaluate_fn else None
+        if found is not None:
+            result.evaluate_metrics_serverapp[server_round] = found
+            LOG.info("\tround %d: %s", server_round, found)
+
+    def _opened(self, server_round: int, arrays: ArrayRecord) -> FederationState:
+        """The state of this round, whose model Flower hands us anew each time."""
+        if self._wire is None:
+            self._wire = Wire.of(arrays, self.defence.model)
+        if self._state is None:
+            self._state = self._initial_state(self._wire, arrays)
+        params, buffers = self._wire.flat(arrays)
+        self._state = replace(self._state, round=server_round - 1, params=params, buffers=buffers)
+        return self._state
+
+    def _online(self, grid: Grid) -> dict[int, int]:
+        """Who is there. The first round waits for `min_nodes`, later ones go on with whoever is there, down to the quorum."""
+        needed = self.defence.quorum if self._has_begun else self.min_nodes
+        end = time.monotonic() + self.wait_seconds
+        while len(online := self.roster.online(grid)) < needed:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise FederationError(
+                    f"{len(online)} nodes are there after {self.wait_seconds:g} s, {needed} are needed. Start more nodes, "
+                    "or lower min_nodes and quorum."
+                )
+            LOG.info("\tWaiting for nodes: %d of %d are there.", len(online), needed)
+            time.sleep(min(POLL_SECONDS, left))
+        self._has_begun = True
+        return online
+
+    def _offend(self, client: int, reason: str) -> None:
+        self.offences.setdefault(self.roster.ids[client], Counter())[reason] += 1
+
+    def _tell(self, event: Event) -> None:
+        for sink in self.sinks:
+            sink.emit(event)
+        values = event.values
+        kept = f"; the model is kept: {values['kept_model']}" if "kept_model" in values else ""
+        accepted, sampled = len(list(values["clients"])), values["sampled"]  # type: ignore[arg-type]
+        LOG.info(
+            "\tround %d: %s of %s answers accepted; rejected %s%s", event.round + 1, accepted, sampled, values["rejected"], kept
+        )

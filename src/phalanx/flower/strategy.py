@@ -1,0 +1,100 @@
+"""`RobustStrategy`: a complete Flower strategy around any rule of Phalanx."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from flwr.app import ArrayRecord
+from torch import nn
+
+from phalanx.core.events import Sink
+from phalanx.core.families import Aggregator, Participation, ServerOptimizer, Trainer
+from phalanx.core.types import RoundContext, Samples
+from phalanx.flower.defence import Defence, Verdict
+from phalanx.flower.guarded import Guarded
+from phalanx.flower.wire import Wire
+from phalanx.server import AllClients, Screening, ServerSGD
+from phalanx.server.state import FederationState
+
+
+class RobustStrategy(Guarded):
+    """`RobustStrategy(aggregator=Flame())` in the place of `FedAvg()`.
+
+    What clients send back is checked before it is decoded, screened, and handed as one matrix to the rule: the same object, the
+    same state, weights and random numbers as in Phalanx's simulator. Malformed, late and missing answers cost their client
+    the round, never the others; `offences` counts them by node.
+
+    Args:
+        aggregator: the rule.
+        server: how the rule's result changes the model.
+        screening: what is dropped before the rule. `weights = "samples"` here believes the clients' own `num-examples`, up to
+            `max_samples`, which must be set.
+        participation: which of the nodes that are there take part in a round.
+        seed: of everything random on the server.
+        model: a module whose state is the initial model. BatchNorm statistics then travel apart from the parameters, and rules
+            that look at the model can be used.
+        root: the server's own samples, for rules such as FLTrust and SkyMask; `root_trainer` trains on them.
+        min_nodes: how many nodes the first round waits for, at most `wait_seconds`; then the run fails.
+        quorum: a round with fewer accepted updates keeps the model, one with fewer nodes waits like the first.
+        sinks: who is told of every round.
+
+    Raises: ConfigError or CapabilityError for a combination that cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        aggregator: Aggregator,
+        server: ServerOptimizer | None = None,
+        screening: Screening | None = None,
+        participation: Participation | None = None,
+        seed: int = 0,
+        model: nn.Module | None = None,
+        root: Samples | None = None,
+        root_trainer: Trainer | None = None,
+        min_nodes: int = 2,
+        wait_seconds: float = 300.0,
+        quorum: int = 1,
+        sinks: Sequence[Sink] = (),
+    ) -> None:
+        defence = Defence(
+            aggregator=aggregator,
+            screening=screening or Screening(),
+            seed=seed,
+            quorum=quorum,
+            model=model,
+            root=root,
+            root_trainer=root_trainer,
+        )
+        super().__init__(defence, min_nodes=min_nodes, wait_seconds=wait_seconds, sinks=sinks)
+        self.server = server or ServerSGD()
+        self.participation = participation or AllClients()
+        aggregator.require(self.participation.largest(min_nodes))
+
+    def _initial_state(self, wire: Wire, arrays: ArrayRecord) -> FederationState:
+        params, buffers = wire.flat(arrays)
+        return FederationState(
+            round=0,
+            params=params,
+            buffers=buffers,
+            rule=self.defence.aggregator.init(wire.layout),
+            server=self.server.init(wire.layout),
+        )
+
+    def _sample(self, clients: Sequence[int], state: FederationState) -> list[int]:
+        """As in the simulator, where clients 0 … n-1 are always there: of fewer, the drawn places among those that are."""
+        assert self._wire is not None
+        context = RoundContext(state.round, self.defence.seed, self._wire.layout, state.params, state.buffers)
+        size = self.participation.largest(max(len(clients), self.min_nodes))
+        if size > len(clients):
+            return list(clients)
+        return torch.tensor(clients)[self.participation.sample(len(clients), context)].tolist()
+
+    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> tuple[FederationState, ArrayRecord | None]:
+        update = verdict.result.update
+        following = replace(state, round=state.round + 1, rule=verdict.memory)
+        if update is None:
+            return following, None
+        params, server = self.server.step(state.params, update, state.server)
+        following = replace(following, params=params, buffers=verdict.buffers, previous_update=update, server=server)
+        return following, wire.arrays(params, verdict.buffers)

@@ -1,0 +1,289 @@
+"""What nodes have been seen to send. Each costs its node the round: the model is, to the last bit, what it is without it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from phalanx.aggregators import Mean
+from phalanx.flower import InProcessGrid
+from phalanx.flower.wire import UPDATE
+from phalanx.server import Screening
+
+LAST = 6  # the node that misbehaves
+
+
+def one(change, name="1.weight"):
+    """The update with one array changed."""
+
+    def spoil(content):
+        update = content[UPDATE]
+        return RecordDict({**content, UPDATE: ArrayRecord({**update, name: change(update[name])})})
+
+    return spoil
+
+
+def numbers(change):
+    return one(lambda array: Array(np.ascontiguousarray(change(array.numpy().copy()))))
+
+
+def keys(change):
+    return lambda content: RecordDict({**content, UPDATE: ArrayRecord(change(dict(content[UPDATE].items())))})
+
+
+def filled(value):
+    def fill(array):
+        array[:] = value
+        return array
+
+    return numbers(fill)
+
+
+def one_entry(value):
+    def spoil(array):
+        array.flat[0] = value
+        return array
+
+    return numbers(spoil)
+
+
+def declaring(**fields):
+    """The same bytes under another declaration."""
+
+    def lie(array):
+        told = {"dtype": array.dtype, "shape": array.shape, "stype": array.stype, "data": array.data} | fields
+        return Array(told["dtype"], told["shape"], told["stype"], told["data"])
+
+    return one(lie)
+
+
+def with_bytes(change):
+    return one(lambda array: Array(array.dtype, array.shape, array.stype, change(array.data)))
+
+
+FAULTS = {
+    "NaN": ("not finite", filled(math.nan)),
+    "one NaN": ("not finite", one_entry(math.nan)),
+    "one infinity": ("not finite", one_entry(math.inf)),
+    "1e38": ("norm over the cap", filled(1e38)),
+    "a huge norm": ("norm over the cap", filled(1e9)),
+    "a missing array": ("missing or extra tensor", keys(lambda arrays: dict(list(arrays.items())[1:]))),
+    "an extra array": ("missing or extra tensor", keys(lambda arrays: arrays | {"x": Array(np.zeros(1, np.float32))})),
+    "a renamed array": ("missing or extra tensor", keys(lambda arrays: {f"{name}x": a for name, a in arrays.items()})),
+    "no array": ("missing or extra tensor", keys(lambda arrays: {})),
+    "another record of arrays": ("wrong records", lambda content: RecordDict({**content, "more": ArrayRecord()})),
+    "no record of arrays": ("wrong records", lambda content: RecordDict({"metrics": content["metrics"]})),
+    "nothing": ("wrong records", lambda content: RecordDict()),
+    "one number for all": ("wrong size", numbers(lambda array: array.reshape(-1)[:1])),
+    "a million numbers": ("wrong size", numbers(lambda array: np.zeros(10**6, np.float32))),
+    "transposed": ("wrong shape", numbers(lambda array: array.T)),
+    "flattened": ("wrong shape", numbers(lambda array: array.reshape(-1))),
+    "float64": ("wrong dtype", numbers(lambda array: array.astype(np.float64))),
+    "integers": ("wrong dtype", numbers(lambda array: array.astype(np.int64))),
+    "complex": ("wrong dtype", numbers(lambda array: array.astype(np.complex64))),
+    "big-endian": ("wrong bytes", lambda content: one(big_endian)(content)),
+    "an unknown serialisation": ("wrong dtype", declaring(stype="pickle")),
+    "a dtype that there is not": ("wrong dtype", declaring(dtype="object")),
+    "a terabyte declared": ("wrong size", declaring(shape=(10**12,))),
+    "a negative shape": ("wrong size", declaring(shape=(-5, 6))),
+    "empty bytes": ("wrong number of bytes", with_bytes(lambda data: b"")),
+    "truncated bytes": ("wrong number of bytes", with_bytes(lambda data: data[:100])),
+    "one byte short": ("wrong bytes", with_bytes(lambda data: data[:-1])),
+    "a megabyte behind": ("wrong number of bytes", with_bytes(lambda data: data + bytes(10**6))),
+    "one byte behind": ("wrong bytes", with_bytes(lambda data: data + b"\0")),
+    "another format": ("wrong bytes", with_bytes(lambda data: b"\x80\x04" + data[2:])),
+    "a header that says another shape": ("wrong bytes", with_bytes(lambda data: data.replace(b"(5, 6)", b"(6, 5)"))),
+    "a header of nested brackets": ("wrong bytes", with_bytes(lambda data: data[:10] + b"(" * 118 + data[128:])),
+}
+"""By name: why it is dropped, and what becomes of an honest client's answer."""
+
+
+def big_endian(array):
+    data = array.data.replace(b"<f4", b">f4")
+    return Array(array.dtype, array.shape, array.stype, data)
+
+
+@pytest.fixture
+def without(twins, small):
+    """What five honest nodes make, the sixth being away."""
+    return lambda **fields: _without(twins(replace(small, **fields)))
+
+
+def _without(world):
+    grid = world.grid()
+    grid.offline = {LAST}
+    return world.deployed(grid, _patient(world))
+
+
+def _patient(world):
+    strategy = world.strategy()
+    strategy.min_nodes = LAST - 1
+    return strategy
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_costs_its_node_the_round_and_nobody_else(twins, small, name):
+    world, (reason, spoil) = twins(small), FAULTS[name]
+    strategy = world.strategy()
+    params, _ = world.deployed(world.grid(node_6=spoil), strategy)
+    assert torch.equal(params, _without(world)[0])
+    assert {node: dict(count) for node, count in strategy.offences.items()} == {"node-6": {reason: 3}}
+
+
+@pytest.mark.parametrize("claim", [-1, 0, 10**12, 2**62, math.nan, math.inf, 1e300])
+def test_a_lie_about_examples_changes_nothing(twins, small, claim):
+    world = twins(replace(small, aggregator=Mean()))
+
+    def lie(content):
+        return RecordDict({**content, "metrics": MetricRecord({"num-examples": claim, "num-steps": claim, "loss": claim})})
+
+    assert torch.equal(world.deployed(world.grid(node_6=lie))[0], world.deployed()[0])
+
+
+@pytest.mark.parametrize("claim", [10**9, math.inf, math.nan, -5])
+def test_whoever_is_believed_is_believed_up_to_the_cap(twins, small, claim):
+    """Weights by claims: 1e9 examples weigh as much as the cap, and nonsense as one example."""
+    world = twins(replace(small, screening=Screening(weights="samples", max_samples=50)))
+
+    def saying(number):
+        return lambda content: RecordDict({**content, "metrics": MetricRecord({"num-examples": number})})
+
+    believed = 50 if claim == 10**9 else 1
+    lying, honest = (world.deployed(world.grid(node_6=saying(number)))[0] for number in (claim, believed))
+    assert torch.equal(lying, honest)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, {"a": MetricRecord({"num-examples": [1, 2]})}, {f"m{i}": MetricRecord({"num-examples": 5}) for i in range(3)}],
+    ids=["none", "a list", "three"],
+)
+def test_metrics_of_any_form_cost_nothing(twins, small, metrics):
+    world = twins(small)
+
+    def spoil(content):
+        return RecordDict({UPDATE: content[UPDATE], **metrics, "config": ConfigRecord({"x": b"y" * 1000})})
+
+    assert torch.equal(world.deployed(world.grid(node_6=spoil))[0], world.deployed()[0])
+
+
+def test_an_app_that_raises_costs_its_node_the_round(twins, small):
+    world, strategy = twins(small), twins(small).strategy()
+
+    def fail(content):
+        raise RuntimeError("out of memory")
+
+    params, _ = world.deployed(world.grid(node_6=fail), strategy)
+    assert torch.equal(params, _without(world)[0])
+    assert strategy.offences["node-6"] == {"error": 3}
+
+
+def test_a_node_that_never_answers_costs_the_timeout_and_no_more(twins, small):
+    world = twins(replace(small, run=replace(small.run, rounds=1)))
+    grid, strategy = world.grid(), world.strategy()
+    grid.silent = {LAST}
+    params, _ = world.deployed(grid, strategy)
+    assert torch.equal(params, _without(world)[0])
+    assert strategy.offences["node-6"] == {"no answer": 1}
+
+
+def test_a_node_that_goes_away_is_not_waited_for(twins, small):
+    """Stock Flower waits for its return for ever; here the next round goes on with those that are there."""
+    world = twins(small)
+    grid, strategy = world.grid(), world.strategy()
+    strategy.sinks = (Leaving(grid),)
+    world.deployed(grid, strategy)
+    assert [event.values["sampled"] for event in strategy.sinks[0].events] == [6, 5, 5]
+
+
+class Leaving:
+    """Takes node 6 away after the first round."""
+
+    def __init__(self, grid):
+        self.grid, self.events = grid, []
+
+    def emit(self, event):
+        self.grid.offline = {LAST}
+        self.events.append(event)
+
+
+def test_an_answer_twice_counts_once(twins, small):
+    world = twins(small)
+
+    class Doubling(InProcessGrid):
+        def pull_messages(self, message_ids):
+            return [reply for reply in super().pull_messages(message_ids) for _ in (0, 1)]
+
+    grid, strategy = Doubling([world.app() for _ in range(6)]), world.strategy()
+    assert torch.equal(world.deployed(grid, strategy)[0], world.deployed()[0])
+    assert strategy.offences["node-1"] == {"duplicate": 3}
+
+
+def test_an_answer_in_anothers_name_is_nobodys(twins, small):
+    """Node 6 answers node 1's message: a stranger there, and silent itself."""
+    world = twins(replace(small, run=replace(small.run, rounds=1)))
+
+    class Impersonating(InProcessGrid):
+        def _answer(self, node, message):
+            reply = super()._answer(node, message)
+            if node == LAST:
+                reply.metadata.__dict__["_reply_to_message_id"] = "1"
+            return reply
+
+    strategy = world.strategy()
+    params, _ = world.deployed(Impersonating([world.app() for _ in range(6)]), strategy)
+    assert torch.equal(params, _without(world)[0])
+    assert strategy.offences == {"node-6": {"no answer": 1}}
+
+
+def test_an_answer_that_flower_cannot_unpack_costs_its_node_the_round(twins, small):
+    world = twins(small)
+
+    class Damaged(InProcessGrid):
+        def pull_messages(self, message_ids):
+            found = list(super().pull_messages(message_ids))
+            if any(reply.metadata.src_node_id == LAST for reply in found):
+                raise ValueError("Unexpected set of `children`.")
+            return found
+
+    strategy = world.strategy()
+    params, _ = world.deployed(Damaged([world.app() for _ in range(6)]), strategy)
+    assert torch.equal(params, _without(world)[0])
+    assert strategy.offences["node-6"] == {"error": 3}
+
+
+def test_an_error_that_flower_reports_itself_finds_its_node(twins, small):
+    """Of a node that is gone, Flower's own message says src_node_id = 1; what it answers tells whose it is."""
+    world = twins(small)
+
+    class Reporting(InProcessGrid):
+        def pull_messages(self, message_ids):
+            found = list(super().pull_messages(message_ids))
+            for reply in found:
+                if reply.has_error():
+                    reply.metadata.__dict__["_src_node_id"] = 1
+                    reply.metadata.__dict__["_message_id"] = ""
+            return found
+
+    def fail(content):
+        raise RuntimeError
+
+    strategy, apps = world.strategy(), [world.app() for _ in range(5)]
+    params, _ = world.deployed(Reporting([*apps, broken()]), strategy)
+    assert torch.equal(params, _without(world)[0])
+    assert strategy.offences == {"node-6": {"error": 3}}
+
+
+def broken():
+    """An app whose process dies before it can answer."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context):
+        raise SystemError("killed")
+
+    return app

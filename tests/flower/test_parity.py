@@ -1,0 +1,114 @@
+"""One experiment, two engines, the same bytes: simulator and Flower share everything from the client's row onwards."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from phalanx.aggregators import (
+    Bucketing,
+    CenteredClipping,
+    Flame,
+    FLDetector,
+    FLTrust,
+    FoolsGold,
+    Krum,
+    Mean,
+    Median,
+    MultiKrum,
+    NearestNeighborMixing,
+    Pipeline,
+    SkyMask,
+    TrimmedMean,
+)
+from phalanx.core.families import Architecture
+from phalanx.data import IID, Digits, RootSet
+from phalanx.models import CNN, MLP, LogisticRegression
+from phalanx.server import FedAdam, FixedSize, Poisson, Screening, ServerSGD
+from phalanx.training import SGD, Adam, WorkerMomentum
+from phalanx.training.hooks import FedProx
+
+RULES = [
+    Mean(),
+    Median(num_byzantine=1),
+    Krum(num_byzantine=1),
+    MultiKrum(num_byzantine=1),
+    TrimmedMean(num_byzantine=1),
+    Flame(),
+    FoolsGold(),
+    FLDetector(),
+    CenteredClipping(max_norm=0.5),
+    Pipeline((NearestNeighborMixing(num_byzantine=1), TrimmedMean(num_byzantine=1))),
+    Pipeline((Bucketing(size=2), Median())),
+]
+TRAINERS = [
+    SGD(lr=0.1, epochs=1, batch_size=8, momentum=0.9),
+    Adam(lr=0.01, steps=3, batch_size=8),
+    SGD(lr=0.1, steps=2, batch_size=8, hooks=(FedProx(mu=0.1),)),
+    WorkerMomentum(SGD(lr=0.1, steps=2, batch_size=8), beta=0.5),
+]
+
+
+def assert_same(twins):
+    simulated = twins.simulated()
+    params, buffers = twins.deployed()
+    assert params.numpy().tobytes() == simulated.params.numpy().tobytes()
+    assert buffers.numpy().tobytes() == simulated.buffers.numpy().tobytes()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+def test_every_rule_ends_in_the_same_bytes(twins, small, rule):
+    assert_same(twins(replace(small, aggregator=rule)))
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: type(trainer).__name__)
+def test_every_trainer_ends_in_the_same_bytes(twins, small, trainer):
+    assert_same(twins(replace(small, training=trainer)))
+
+
+@pytest.mark.parametrize("rule", [FLTrust(), SkyMask()], ids=lambda rule: rule.kind)
+def test_rules_with_root_data_end_in_the_same_bytes(twins, small, rule):
+    assert_same(twins(replace(small, aggregator=rule, root=RootSet(size=12))))
+
+
+@pytest.mark.parametrize("server", [ServerSGD(lr=0.5, momentum=0.9), FedAdam()], ids=lambda server: server.kind)
+def test_every_server_step_ends_in_the_same_bytes(twins, small, server):
+    assert_same(twins(replace(small, server=server)))
+
+
+@pytest.mark.parametrize("participation", [FixedSize(size=4), Poisson(rate=0.5)], ids=lambda sampler: sampler.kind)
+def test_the_same_clients_are_drawn(twins, small, participation):
+    assert_same(twins(replace(small, participation=participation)))
+
+
+def test_the_linear_engine_ends_in_the_same_bytes(twins, small):
+    assert_same(twins(replace(small, model=LogisticRegression())))
+
+
+class Normalised(Architecture):
+    """An MLP with BatchNorm: it has float buffers and an integer counter."""
+
+    def build(self, input_shape, num_classes, generator):
+        model = MLP(hidden=(5,)).build(input_shape, num_classes, generator)
+        return nn.Sequential(nn.BatchNorm1d(input_shape[0]), *model)
+
+
+@pytest.mark.parametrize("rule", [Mean(), Median(num_byzantine=1)], ids=lambda rule: rule.kind)
+def test_buffers_end_in_the_same_bytes(twins, small, rule):
+    assert_same(twins(replace(small, aggregator=rule, model=Normalised())))
+
+
+def test_convolutions_end_in_the_same_bytes(twins, small):
+    assert_same(
+        twins(replace(small, data=Digits(), partition=IID(num_clients=6), model=CNN(), aggregator=Krum(num_byzantine=1)))
+    )
+
+
+def test_weights_by_samples_are_the_simulators_where_clients_are_honest(twins, small):
+    assert_same(twins(replace(small, screening=Screening(weights="samples", max_samples=1000))))
+
+
+def test_other_seeds_end_elsewhere(twins, small):
+    other = replace(small, run=replace(small.run, seed=6))
+    assert not torch.equal(twins(small).deployed()[0], twins(other).deployed()[0])
