@@ -134,14 +134,17 @@ def test_a_pipeline_survives_its_table() -> None:
     assert Aggregator.from_table(rule.to_table()) == rule
 
 
-def test_scores_of_mixed_rows_are_nobodys() -> None:
+def test_scores_and_places_of_mixed_rows_are_nobodys() -> None:
     class _Scores(Mean):
         def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
             aggregate, state = super().combine(updates, state, context)
-            return dataclasses.replace(aggregate, scores=torch.arange(len(updates)).double()), state
+            numbers = torch.arange(len(updates)).double()
+            return dataclasses.replace(aggregate, scores=numbers, embedding=numbers[:, None].expand(-1, 2)), state
 
     assert aggregate(Pipeline((_Scores(),)), ROWS).scores.tolist() == list(range(len(ROWS)))
-    assert aggregate(Pipeline((NearestNeighborMixing(1), _Scores())), ROWS).scores is None
+    assert aggregate(Pipeline((_Scores(),)), ROWS).embedding.shape == (len(ROWS), 2)
+    mixed = aggregate(Pipeline((NearestNeighborMixing(1), _Scores())), ROWS)
+    assert (mixed.scores, mixed.embedding) == (None, None)
 
 
 def test_clipping_twice_before_krum_makes_no_second_matrix() -> None:

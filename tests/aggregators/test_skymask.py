@@ -121,7 +121,9 @@ def test_it_holds_against_few_and_against_a_majority(seed: int, num_byzantine: i
     assert result.metrics["clusters"] == 2
     attacked, defended = (update - honest.mean(dim=0) for update in (Mean()(rows), result.update))
     assert defended.norm() < 1e-3 * attacked.norm()
-    # Attackers' masks are farther from the server's own.
+    # Attackers' masks are farther from the server's own, which is the origin of the plane.
+    far, near = result.embedding.norm(dim=1).split([num_byzantine, len(honest)])
+    assert far.min() > near.max()
     assert result.scores[:num_byzantine].min() > result.scores[num_byzantine:].max()
 
 

@@ -210,16 +210,17 @@ def test_the_server_trains_a_step_at_least_where_clients_report_none():
     assert state.previous_update.any()
 
 
-def test_what_a_rule_finds_suspicious_is_in_the_events():
+def test_what_a_rule_finds_suspicious_and_where_it_saw_each_is_in_the_events():
     class _Judge(Aggregator):
         def combine(self, updates, state, context):
             scores = torch.arange(len(updates)).double()
             scores[1] = torch.nan
-            return Aggregate(updates.matrix[0], scores=scores / 3), state
+            return Aggregate(updates.matrix[0], scores=scores / 3, embedding=torch.stack([scores, -scores / 3], dim=1)), state
 
     with simulate(replace(SMALL, aggregator=_Judge())) as simulation:
         _, event = simulation.step(simulation.initial_state())
     assert event.values["scores"] == [0, None, 0.6667, 1, 1.333, 1.667]
+    assert event.values["embedding"] == [[0, 0], [None, None], [2, -0.667], [3, -1], [4, -1.33], [5, -1.67]]
 
 
 @pytest.mark.parametrize("rule", [FLTrust(), SkyMask()])

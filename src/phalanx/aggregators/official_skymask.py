@@ -57,8 +57,9 @@ class OfficialSkyMask(Aggregator, kind="official_skymask"):
         if not trained.is_finite:
             return untrained(updates, trained), state
         gram = mask_gram(trained.masks, logit(self.threshold))
-        found = split(principal_points(gram), mixture_seed(context), regularisation=1e-6, starts=1)
-        return verdict(updates, trained, gram, found, is_split=bool(found.labels.any())), state
+        points = principal_points(gram)
+        found = split(points, mixture_seed(context), regularisation=1e-6, starts=1)
+        return verdict(updates, trained, gram, points, found, is_split=bool(found.labels.any())), state
 
     def _step(self, sizes: Callable[[], Tensor]) -> MaskStep:
         return MaskStep(self.lr, self.clamp)

@@ -79,8 +79,8 @@ class Pipeline(Aggregator):
             updates, mixing = stage.transform(updates, context)
             mixings += [] if mixing is None else [mixing]
         aggregate, state = self.rule.aggregate(updates, state, context)
-        if mixings:  # scores of mixed rows are nobody's
-            aggregate = replace(aggregate, scores=None)
+        if mixings:  # scores and places of mixed rows are nobody's
+            aggregate = replace(aggregate, scores=None, embedding=None)
         if aggregate.influence is None:
             return aggregate, state
         influence = aggregate.influence

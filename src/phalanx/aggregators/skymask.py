@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from phalanx.aggregators.components import principal_points
+from phalanx.aggregators.components import Points, principal_points
 from phalanx.aggregators.mask_clusters import Split, mask_gram, split
 from phalanx.aggregators.mask_training import Candidates, MaskStep, TrainedMasks, quantile_of, root_loss, train_masks
 from phalanx.core.capabilities import Capability
@@ -69,9 +69,10 @@ class SkyMask(Aggregator, kind="skymask"):
         if not trained.is_finite:
             return untrained(updates, trained), state
         gram = mask_gram(trained.masks, logit(self.threshold))
-        found = split(principal_points(gram), mixture_seed(context), regularisation=1e-2, starts=3)
+        points = principal_points(gram)
+        found = split(points, mixture_seed(context), regularisation=1e-2, starts=3)
         is_split = found.delta_bic > 0 and found.silhouette > self.min_silhouette
-        return verdict(updates, trained, gram, found, is_split), state
+        return verdict(updates, trained, gram, points, found, is_split=is_split), state
 
     def _step(self, sizes: Callable[[], Tensor]) -> MaskStep:
         """The step that moves a mask by its gradient over the quantile, and by 1 at most."""
@@ -105,7 +106,9 @@ def untrained(updates: Updates, trained: TrainedMasks) -> Aggregate:
     return Aggregate(None, influence=torch.zeros(len(updates), dtype=torch.float64), metrics=metrics)
 
 
-def verdict(updates: Updates, trained: TrainedMasks, gram: Tensor, found: Split, is_split: bool) -> Aggregate:
+def verdict(
+    updates: Updates, trained: TrainedMasks, gram: Tensor, points: Points, found: Split, *, is_split: bool
+) -> Aggregate:
     """The mean over the cluster that holds the last row, the server's own, or over everyone if there is no split."""
     labels = found.labels.to(gram.device)
     benign = labels[:-1] == labels[-1] if is_split else torch.ones_like(labels[:-1])
@@ -120,7 +123,8 @@ def verdict(updates: Updates, trained: TrainedMasks, gram: Tensor, found: Split,
         "root_loss": trained.losses[-1],
     }
     update = updates.weighted_sum(influence) if benign.any() else None
-    return Aggregate(update, influence=influence, scores=scores, metrics=metrics)
+    embedding = torch.from_numpy(points[:-1] - points[-1])
+    return Aggregate(update, influence=influence, scores=scores, embedding=embedding, metrics=metrics)
 
 
 def mixture_seed(context: RoundContext) -> int:

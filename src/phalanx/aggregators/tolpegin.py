@@ -48,7 +48,7 @@ class Tolpegin(Aggregator):
         seed = int(torch.randint(2**31, (), generator=context.generator("tolpegin")))
         kept = _larger_cluster(points, updates, seed)
         influence = kept.double() / kept.sum()
-        return Aggregate(updates.weighted_sum(influence), influence=influence), state
+        return Aggregate(updates.weighted_sum(influence), influence=influence, embedding=torch.from_numpy(points)), state
 
 
 def last_layer(context: RoundContext) -> slice:

@@ -57,6 +57,8 @@ def round_values(
         values["influence"] = [float(f"{share:.4g}") for share in aggregate.influence.tolist()]
     if aggregate.scores is not None:
         values["scores"] = [number(score, 4) for score in aggregate.scores.tolist()]
+    if aggregate.embedding is not None:
+        values["embedding"] = [[number(place, 3) for place in point] for point in aggregate.embedding.tolist()]
     values["rule"] = {name: number(value) for name, value in aggregate.metrics.items()}
     return values
 

@@ -3,6 +3,7 @@
 from phalanx.report.panels.configuration import Configuration
 from phalanx.report.panels.curves import Curves
 from phalanx.report.panels.detection import Detection
+from phalanx.report.panels.embedding import Embedding
 from phalanx.report.panels.failures import Failures
 from phalanx.report.panels.influence import Influence
 from phalanx.report.panels.norms import Norms
@@ -19,6 +20,7 @@ __all__ = [
     "Configuration",
     "Curves",
     "Detection",
+    "Embedding",
     "Failures",
     "Influence",
     "Norms",
