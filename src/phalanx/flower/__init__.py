@@ -2,6 +2,7 @@
 
 from phalanx.flower.client import client_app
 from phalanx.flower.in_process import InProcessGrid
+from phalanx.flower.robust import Robust
 from phalanx.flower.strategy import RobustStrategy
 
-__all__ = ["InProcessGrid", "RobustStrategy", "client_app"]
+__all__ = ["InProcessGrid", "Robust", "RobustStrategy", "client_app"]

@@ -56,7 +56,7 @@ class Guarded(Strategy, ABC):
     def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> tuple[FederationState, ArrayRecord | None]:
         """The state after the round, and the new model (None: the old one is kept)."""
 
-    def _messages(self, record: RecordDict, nodes: Sequence[int], server_round: int, grid: Grid) -> list[Message]:
+    def _messages(self, record: RecordDict, nodes: Sequence[int], server_round: int) -> Iterable[Message]:
         return [Message(record, node, MessageType.TRAIN, ttl=self._timeout) for node in nodes]
 
     def _restored(self, arrays: ArrayRecord) -> tuple[ArrayRecord, int]:
@@ -75,7 +75,7 @@ class Guarded(Strategy, ABC):
         online = self._online(grid)
         chosen = self._sample(list(online), state)
         record = RecordDict({ARRAYS: arrays, CONFIG: ConfigRecord({**config, ROUND: server_round})})
-        messages = self._messages(record, [online[client] for client in chosen], server_round, grid) if chosen else []
+        messages = list(self._messages(record, [online[client] for client in chosen], server_round)) if chosen else []
         clients = {online[client]: client for client in chosen}
         self._asked = Asked({clients[message.metadata.dst_node_id]: message for message in messages})
         return messages
@@ -164,17 +164,18 @@ class Guarded(Strategy, ABC):
         """Who is there. The first round waits for `min_nodes`, later ones go on with whoever is there, down to the quorum."""
         needed = self.defence.quorum if self._has_begun else self.min_nodes
         end = time.monotonic() + self.wait_seconds
-        while len(online := self.roster.online(grid)) < needed:
+        while (there := len(list(grid.get_node_ids()))) < needed:
             left = end - time.monotonic()
             if left <= 0:
                 raise FederationError(
-                    f"{len(online)} nodes are there after {self.wait_seconds:g} s, {needed} are needed. Start more nodes, "
+                    f"{there} nodes are there after {self.wait_seconds:g} s, {needed} are needed. Start more nodes, "
                     "or lower min_nodes and quorum."
                 )
-            LOG.info("\tWaiting for nodes: %d of %d are there.", len(online), needed)
+            LOG.info("\tWaiting for nodes: %d of %d are there.", there, needed)
             time.sleep(min(POLL_SECONDS, left))
         self._has_begun = True
-        return online
+        # Only now do new nodes get a number: those that the first round waited for are counted in one order, however they came.
+        return self.roster.online(grid)
 
     def _offend(self, client: int, reason: str) -> None:
         self.offences.setdefault(self.roster.ids[client], Counter())[reason] += 1

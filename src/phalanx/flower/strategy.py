@@ -1,7 +1,11 @@
 """`RobustStrategy`: a complete Flower strategy around any rule of Phalanx."""
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from flwr.app import ArrayRecord
@@ -11,7 +15,9 @@ from phalanx.core.events import Sink
 from phalanx.core.families import Aggregator, Participation, ServerOptimizer, Trainer
 from phalanx.core.types import RoundContext, Samples
 from phalanx.flower.defence import Defence, Verdict
-from phalanx.flower.guarded import Guarded
+from phalanx.flower.guarded import LOG, Guarded
+from phalanx.flower.journal import Journal, Standing
+from phalanx.flower.roster import Roster
 from phalanx.flower.wire import Wire
 from phalanx.server import AllClients, Screening, ServerSGD
 from phalanx.server.state import FederationState
@@ -37,8 +43,9 @@ class RobustStrategy(Guarded):
         min_nodes: how many nodes the first round waits for, at most `wait_seconds`; then the run fails.
         quorum: a round with fewer accepted updates keeps the model, one with fewer nodes waits like the first.
         sinks: who is told of every round.
+        folder: where checkpoints and events are kept. A run that finds one there goes on with it.
 
-    Raises: ConfigError or CapabilityError for a combination that cannot work.
+    Raises: CheckpointError for a folder that cannot be used; ConfigError or CapabilityError for a combination that cannot work.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class RobustStrategy(Guarded):
         wait_seconds: float = 300.0,
         quorum: int = 1,
         sinks: Sequence[Sink] = (),
+        folder: str | Path | None = None,
     ) -> None:
         defence = Defence(
             aggregator=aggregator,
@@ -70,6 +78,8 @@ class RobustStrategy(Guarded):
         self.server = server or ServerSGD()
         self.participation = participation or AllClients()
         aggregator.require(self.participation.largest(min_nodes))
+        self.folder = None if folder is None else Path(folder)
+        self._journal: Journal | None = None
 
     def _initial_state(self, wire: Wire, arrays: ArrayRecord) -> FederationState:
         params, buffers = wire.flat(arrays)
@@ -80,6 +90,38 @@ class RobustStrategy(Guarded):
             rule=self.defence.aggregator.init(wire.layout),
             server=self.server.init(wire.layout),
         )
+
+    def _restored(self, arrays: ArrayRecord) -> tuple[ArrayRecord, int]:
+        """The checkpoint's model, and its state in the place of a fresh one.
+
+        Raises: CheckpointError if the checkpoints are damaged, or another federation's.
+        """
+        if self.folder is None:
+            return arrays, 0
+        self._wire = wire = Wire.of(arrays, self.defence.model)
+        self._journal = Journal(self.folder, {"federation": self._digest(wire)})
+        self.sinks = (*self.sinks, self._journal)
+        standing, remarks = self._journal.restore()
+        for remark in remarks:
+            LOG.warning("\t%s", remark)
+        if standing is None:
+            return arrays, 0
+        self._state, self.roster = standing.state, Roster(standing.ids)
+        self.offences = {node: Counter(counts) for node, counts in standing.offences.items()}
+        LOG.info("\tGoing on after round %d, from %s.", standing.state.round, self.folder)
+        return wire.arrays(standing.state.params, standing.state.buffers), standing.state.round
+
+    def _kept(self) -> None:
+        if self._journal is not None and self._state is not None:
+            offences = {node: dict(counts) for node, counts in self.offences.items()}
+            self._journal.save(Standing(self._state, self.roster.ids, offences))
+
+    def _digest(self, wire: Wire) -> str:
+        """What a run that goes on must have in common with the one that stopped."""
+        parts = (self.defence.aggregator, self.defence.screening, self.server, self.participation)
+        forms = {name: [list(form.shape), str(form.dtype)] for name, form in wire.forms.items()}
+        facts = [[[part.kind, part.to_table()] for part in parts], self.defence.seed, forms]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def _sample(self, clients: Sequence[int], state: FederationState) -> list[int]:
         """As in the simulator, where clients 0 … n-1 are always there: of fewer, the drawn places among those that are."""

@@ -1,0 +1,119 @@
+"""`Robust`: a rule of Phalanx in front of one of Flower's own strategies, whose server step still runs."""
+
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAvg
+from torch import nn
+
+from phalanx.core.errors import ConfigError
+from phalanx.core.events import Sink
+from phalanx.core.families import Aggregator, Trainer
+from phalanx.core.types import RoundContext, Samples
+from phalanx.flower.defence import Defence, Verdict
+from phalanx.flower.guarded import ARRAYS, CONFIG, Guarded
+from phalanx.flower.wire import Wire
+from phalanx.server import Screening
+from phalanx.server.state import FederationState
+
+
+class Robust(Guarded):
+    """`Robust(FedAdam(), aggregator=Flame())`: all accepted answers become one, and that one is what FedAdam sees.
+
+    The inner strategy prepares the messages and makes the server's step. Who takes part is drawn here, from its
+    `fraction_train`, `min_train_nodes` and `min_available_nodes`, with a seed of its own and without waiting for ever. Its
+    state is not checkpointed; where a run has to be resumed, use `RobustStrategy` and its `server`.
+
+    Args: as `RobustStrategy` has them; `inner` is FedAvg or one of its heirs, and is not changed.
+
+    Raises: ConfigError or CapabilityError for a combination that cannot work.
+    """
+
+    def __init__(
+        self,
+        inner: FedAvg,
+        *,
+        aggregator: Aggregator,
+        screening: Screening | None = None,
+        seed: int = 0,
+        model: nn.Module | None = None,
+        root: Samples | None = None,
+        root_trainer: Trainer | None = None,
+        wait_seconds: float = 300.0,
+        quorum: int = 1,
+        sinks: Sequence[Sink] = (),
+    ) -> None:
+        if not isinstance(inner, FedAvg):
+            raise ConfigError(f"Robust wraps FedAvg and its heirs; got {type(inner).__name__}. Use RobustStrategy instead.")
+        defence = Defence(
+            aggregator=aggregator,
+            screening=screening or Screening(),
+            seed=seed,
+            quorum=quorum,
+            model=model,
+            root=root,
+            root_trainer=root_trainer,
+        )
+        min_nodes = max(inner.min_available_nodes, inner.min_train_nodes, 1)
+        super().__init__(defence, min_nodes=min_nodes, wait_seconds=wait_seconds, sinks=sinks)
+        self.fraction, self.least = inner.fraction_train, inner.min_train_nodes
+        aggregator.require(self._size(min_nodes))
+        self.inner = copy(inner)
+        self.inner.fraction_train, self.inner.min_train_nodes, self.inner.min_available_nodes = 1.0, 0, 0
+
+    def summary(self) -> None:
+        """Who defends, and what the inner strategy says of itself."""
+        super().summary()
+        self.inner.summary()
+
+    def _size(self, clients: int) -> int:
+        return min(clients, max(int(clients * self.fraction), self.least))
+
+    def _initial_state(self, wire: Wire, arrays: ArrayRecord) -> FederationState:
+        return FederationState(0, *wire.flat(arrays), rule=self.defence.aggregator.init(wire.layout))
+
+    def _sample(self, clients: Sequence[int], state: FederationState) -> list[int]:
+        assert self._wire is not None
+        context = RoundContext(state.round, self.defence.seed, self._wire.layout, state.params, state.buffers)
+        drawn = torch.randperm(len(clients), generator=context.generator("participation"))[: self._size(len(clients))]
+        return torch.tensor(clients)[drawn.sort().values].tolist()
+
+    def _messages(self, record: RecordDict, nodes: Sequence[int], server_round: int) -> Iterable[Message]:
+        arrays, config = record.array_records[ARRAYS], record.config_records[CONFIG]
+        return self.inner.configure_train(server_round, arrays, config, cast(Grid, _Sampled(nodes)))
+
+    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> tuple[FederationState, ArrayRecord | None]:
+        following = replace(state, round=state.round + 1, rule=verdict.memory)
+        update = verdict.result.update
+        if update is None:
+            return following, None
+        one = wire.arrays(state.params + update, verdict.buffers)
+        content = RecordDict({ARRAYS: one, "metrics": MetricRecord({self.inner.weighted_by_key: 1})})
+        reply = Message(content, reply_to=next(iter(self._asked.messages.values())))
+        stepped, _ = self.inner.aggregate_train(following.round, [reply])
+        if stepped is None:
+            return following, None
+        # An inner strategy makes floats of integers and averages what is to stay: only what is trained is its own.
+        trained = {slot.name for slot in (*wire.layout.parameters, *wire.layout.buffers)}
+        arrays = ArrayRecord(
+            {
+                name: Array(stepped[name].numpy().astype(form.dtype)) if name in trained else one[name]
+                for name, form in wire.forms.items()
+            }
+        )
+        return replace(following, previous_update=update), arrays
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """As much of a grid as an inner strategy asks: the nodes that were drawn already."""
+
+    nodes: Sequence[int]
+
+    def get_node_ids(self) -> Sequence[int]:
+        return self.nodes

@@ -1,0 +1,346 @@
+"""Who takes part, how long a round waits, what is refused before round 1, and how a stopped federation goes on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from torch import nn
+
+from phalanx.aggregators import DnC, FLDetector, FLTrust, Krum, Mean, Median, SkyMask, TrimmedMean
+from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError, FederationError, PreconditionError
+from phalanx.core.types import Samples
+from phalanx.flower import InProcessGrid, RobustStrategy, client_app, exchange, guarded
+from phalanx.flower.roster import Roster
+from phalanx.server import FedAdam, FixedSize, Screening
+from phalanx.training import SGD, WorkerMomentum
+
+
+class Log:
+    """A sink that keeps what it is told, and stops the run after some round."""
+
+    def __init__(self, stop_after=None):
+        self.events, self.stop_after = [], stop_after
+
+    def emit(self, event):
+        self.events.append(event)
+        if event.round == self.stop_after:
+            raise Killed
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"aggregator": Krum(num_byzantine=2), "min_nodes": 4}, PreconditionError, "n >="),
+        ({"aggregator": FLTrust()}, CapabilityError, "trusted root data"),
+        ({"aggregator": SkyMask()}, CapabilityError, "this federation does not have it"),
+        ({"aggregator": Mean(), "screening": Screening(weights="samples")}, ConfigError, "max_samples"),
+        (
+            {"aggregator": Median(), "screening": Screening(weights="samples", max_samples=9)},
+            ConfigError,
+            "would change nothing",
+        ),
+        ({"aggregator": Mean(), "min_nodes": 2, "quorum": 3}, ConfigError, "min_nodes >= quorum >= 1"),
+        ({"aggregator": Mean(), "min_nodes": 3, "participation": FixedSize(size=5)}, ConfigError, "size=5, 3 clients"),
+        ({"aggregator": Mean(), "root_trainer": SGD(lr=0.1, steps=1)}, ConfigError, "root_trainer"),
+    ],
+)
+def test_a_combination_that_cannot_work_is_refused_at_once(options, error, sentence):
+    with pytest.raises(error, match=sentence):
+        RobustStrategy(**options)
+
+
+def test_a_model_that_is_not_the_initial_one_is_refused(twins, small):
+    strategy = RobustStrategy(aggregator=Mean(), model=nn.Linear(3, 2))
+    with pytest.raises(ConfigError, match="not the state of `model`"):
+        strategy.start(twins(small).grid(), ArrayRecord(twins(small).model().state_dict()), 1)
+
+
+@pytest.mark.parametrize("arrays", [[np.zeros(3, np.int64)], [np.zeros(3, np.float16)], [np.zeros(2, complex)], []])
+def test_a_model_that_cannot_be_trained_is_refused(arrays):
+    grid = InProcessGrid([ClientApp(), ClientApp()])
+    with pytest.raises(ConfigError, match=r"nothing to train|float32 or float64"):
+        RobustStrategy(aggregator=Mean()).start(grid, ArrayRecord(arrays), 1)
+
+
+def test_too_few_nodes_end_the_run_in_a_sentence(twins, small):
+    world = twins(small)
+    grid = world.grid()
+    grid.offline = {1, 2}
+    strategy = world.strategy(wait_seconds=0)
+    with pytest.raises(FederationError, match=r"4 nodes are there after 0 s, 6 are needed"):
+        world.deployed(grid, strategy)
+
+
+def test_the_first_round_waits_until_enough_nodes_are_there(twins, small, monkeypatch):
+    world = twins(small)
+    grid = world.grid()
+    grid.offline = {1}
+    monkeypatch.setattr(guarded.time, "sleep", lambda seconds: grid.offline.clear())
+    assert torch.equal(world.deployed(grid)[0], world.deployed()[0])
+
+
+def test_a_round_below_the_quorum_keeps_the_model_and_says_so(twins, small):
+    world = twins(replace(small, run=replace(small.run, rounds=1)))
+    log, grid = Log(), world.grid(node_1=lambda content: RecordDict(), node_2=lambda content: RecordDict())
+    strategy = world.strategy(quorum=5, sinks=[log])
+    params, _ = world.deployed(grid, strategy)
+    assert torch.equal(params, torch.cat([p.detach().reshape(-1) for p in world.model().parameters()]))
+    assert log.events[0].values["kept_model"] == "4 updates are fewer than the quorum of 5."
+
+
+def test_a_rule_left_with_too_few_rows_keeps_the_model_and_goes_on_next_round(twins, small):
+    log = Log()
+    world = twins(replace(small, aggregator=Krum(num_byzantine=1)))
+    grid = world.grid()
+    strategy = world.strategy(sinks=[log])
+    grid.silent = {2, 3, 4}
+    log.emit = lambda event: (log.events.append(event), grid.silent.clear())
+    world.deployed(grid, strategy)
+    assert ["kept_model" in event.values for event in log.events] == [True, False, False]
+
+
+def test_a_round_ends_when_time_is_up(twins, small):
+    world = twins(replace(small, run=replace(small.run, rounds=1)))
+    grid = world.grid()
+    grid.silent = {1}
+    messages = world.strategy().configure_train(1, ArrayRecord(world.model().state_dict()), {}, grid)
+    assert len(exchange.exchange(grid, messages, timeout=0.05)) == 5
+
+
+def test_sampling_is_seeded_and_leaves_global_streams_alone(twins, small, untouched_rng):
+    world = twins(replace(small, participation=FixedSize(size=3)))
+    drawn = []
+    for _ in (0, 1):
+        log = Log()
+        world.deployed(strategy=world.strategy(sinks=[log]))
+        drawn.append([event.values["clients"] for event in log.events])
+    assert drawn[0] == drawn[1]
+    assert len({tuple(clients) for clients in drawn[0]}) > 1
+
+
+def test_a_node_is_known_by_its_key():
+    grid = InProcessGrid([ClientApp()] * 3, keys={1: b"alice", 2: b"bob"})
+    roster = Roster()
+    assert roster.online(grid) == {0: 1, 1: 2, 2: 3}
+    again = InProcessGrid([ClientApp()] * 3, keys={3: b"alice", 1: b"bob", 2: b"carol"})
+    assert Roster(roster.ids).online(again) == {0: 3, 1: 1, 3: 2}
+
+
+def test_node_ids_are_unsigned_64_bit_numbers():
+    class Far(InProcessGrid):
+        def get_node_ids(self):
+            return [2**64 - 1]
+
+    assert Roster().online(Far([ClientApp()])) == {0: 2**64 - 1}
+
+
+def test_memory_is_by_client_though_others_come_and_go(twins, small):
+    """FLDetector judges each client by its own history: a node that is away for a round is the same one when it is back."""
+    world, log = twins(replace(small, aggregator=FLDetector(), run=replace(small.run, rounds=4))), Log()
+    grid = world.grid()
+    strategy = world.strategy(sinks=[log])
+    log.emit = lambda event: (log.events.append(event), setattr(grid, "offline", {2} if event.round == 0 else set()))
+    world.deployed(grid, strategy)
+    assert [event.values["clients"] for event in log.events] == [[*range(6)], [0, 2, 3, 4, 5], [*range(6)], [*range(6)]]
+    assert strategy.offences == {}
+
+
+def quickstart(samples):
+    """A client as stock Flower apps are: plain torch trains, and the whole model is sent back. It knows nothing of Phalanx."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context):
+        model = net()
+        model.load_state_dict(message.content["arrays"].to_torch_state_dict())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        images, labels = samples(context)
+        for _ in range(5):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        arrays, metrics = ArrayRecord(model.state_dict()), MetricRecord({"train_loss": 0.1, "num-examples": len(labels)})
+        return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+
+    return app
+
+
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def line(context):
+    generator = torch.Generator().manual_seed(context.node_config["partition-id"])
+    images = torch.randn(40, 4, generator=generator)
+    return images, (images.sum(1) > 0).long()
+
+
+def accuracy(arrays):
+    model = net().eval()
+    model.load_state_dict(arrays.to_torch_state_dict())
+    images = torch.randn(500, 4, generator=torch.Generator().manual_seed(99))
+    return float((model(images).argmax(1) == (images.sum(1) > 0)).float().mean())
+
+
+def reversing(message, context, call_next):
+    """An attacker: what its client would send, turned around and enlarged, as a Flower mod."""
+    before = {name: array.numpy() for name, array in message.content["arrays"].items()}
+    reply = call_next(message, context)
+    after = {name: array.numpy() for name, array in reply.content["arrays"].items()}
+    spoilt = {name: np.asarray(before[name] - 20 * (after[name] - before[name]), after[name].dtype) for name in before}
+    reply.content["arrays"] = ArrayRecord({name: Array(array) for name, array in spoilt.items()})
+    return reply
+
+
+@pytest.mark.parametrize("model", [None, net], ids=["without the module", "with the module"])
+def test_a_stock_app_with_an_attacker_learns_behind_a_rule_and_not_without(model, small):
+    def final(rule):
+        apps = [quickstart(line) for _ in range(5)]
+        apps[4] = attacking(line)
+        strategy = RobustStrategy(aggregator=rule, model=model and model(), min_nodes=5)
+        result = strategy.start(InProcessGrid(apps), ArrayRecord(net().state_dict()), num_rounds=8, timeout=1)
+        return result.arrays
+
+    defended, undefended = final(TrimmedMean(num_byzantine=1)), final(Mean())
+    assert accuracy(defended) > 0.9
+    assert accuracy(undefended) < 0.75
+    assert list(defended) == list(net().state_dict())
+    assert defended["1.num_batches_tracked"].numpy() == 0  # integers are the server's own, and stay integers
+
+
+def attacking(samples):
+    app, inner = ClientApp(), quickstart(samples)
+
+    @app.train()
+    def train(message, context):
+        return reversing(message, context, inner)
+
+    return app
+
+
+def test_an_app_of_bare_numpy_in_float64_works():
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        [weights] = message.content["arrays"].to_numpy_ndarrays()
+        target = np.arange(6, dtype=np.float64).reshape(2, 3)
+        arrays = ArrayRecord([np.asfortranarray(weights + 0.5 * (target - weights))])
+        return Message(RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 3})}), reply_to=message)
+
+    result = RobustStrategy(aggregator=Median(), min_nodes=3).start(
+        InProcessGrid([app] * 3), ArrayRecord([np.zeros((2, 3))]), num_rounds=20, timeout=1
+    )
+    [weights] = result.arrays.to_numpy_ndarrays()
+    assert weights.dtype == np.float64
+    assert np.allclose(weights, np.arange(6).reshape(2, 3), atol=1e-4)
+
+
+def test_tied_and_frozen_parameters_stay_so():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.frozen, self.second = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+            self.second.weight = self.first.weight
+            self.frozen.requires_grad_(False)
+
+        def forward(self, x):
+            return self.second(self.frozen(self.first(x)))
+
+    def make():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return Tied()
+
+    samples = Samples(torch.randn(8, 3, generator=torch.Generator().manual_seed(1)), torch.arange(8) % 3, 3)
+    app = client_app(SGD(lr=0.5, steps=3, batch_size=4), model=make, data=lambda context: samples)
+    strategy = RobustStrategy(aggregator=Mean(), model=make(), min_nodes=2)
+    before = ArrayRecord(make().state_dict())
+    after = strategy.start(InProcessGrid([app, app]), before, num_rounds=2, timeout=1).arrays
+    assert np.array_equal(after["first.weight"].numpy(), after["second.weight"].numpy())
+    assert not np.array_equal(after["first.weight"].numpy(), before["first.weight"].numpy())
+    assert np.array_equal(after["frozen.weight"].numpy(), before["frozen.weight"].numpy())
+
+
+def test_what_the_server_says_of_a_round_is_its_own_count(twins, small):
+    world = twins(small)
+    grid = world.grid(node_6=lambda content: RecordDict())
+    result = world.strategy().start(
+        grid,
+        ArrayRecord(world.model().state_dict()),
+        num_rounds=1,
+        evaluate_fn=lambda round, arrays: MetricRecord({"r": round}),
+    )
+    assert dict(result.train_metrics_clientapp[1]) == {
+        "sampled": 6,
+        "received": 6,
+        "no-answer": 0,
+        "rejected": 1,
+        "kept-model": 0,
+    }
+    assert {round: dict(record) for round, record in result.evaluate_metrics_serverapp.items()} == {0: {"r": 0}, 1: {"r": 1}}
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 3])
+def test_a_killed_server_goes_on_to_the_same_bytes(twins, small, tmp_path, stop_after):
+    world = twins(
+        replace(
+            small,
+            run=replace(small.run, rounds=5),
+            aggregator=FLDetector(),
+            server=FedAdam(),
+            training=WorkerMomentum(SGD(lr=0.1, steps=2, batch_size=8)),
+        )
+    )
+    grid = world.grid(node_6=lambda content: RecordDict())
+    # Killed after a round's event and before its checkpoint: that round is made again.
+    with pytest.raises(Killed):
+        world.deployed(grid, world.strategy(folder=tmp_path, sinks=[Log(stop_after)]))
+    grid.contexts = contexts_after(world, stop_after)
+    strategy = world.strategy(folder=tmp_path)
+    resumed = world.deployed(grid, strategy)
+    straight = world.deployed(world.grid(node_6=lambda content: RecordDict()))
+    assert resumed[0].numpy().tobytes() == straight[0].numpy().tobytes()
+    assert strategy.offences == {"node-6": {"wrong records": 5}}
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 5
+
+
+def contexts_after(world, rounds):
+    """What the clients remember after so many rounds: it is theirs, and no checkpoint of the server's holds it."""
+    grid = world.grid(node_6=lambda content: RecordDict())
+    if rounds:
+        type(world)(replace(world.experiment, run=replace(world.experiment.run, rounds=rounds))).deployed(grid)
+    return grid.contexts
+
+
+def test_a_finished_run_is_read_back(twins, small, tmp_path):
+    world = twins(small)
+    first = world.deployed(strategy=world.strategy(folder=tmp_path))
+    grid = world.grid()
+    grid.silent = set(grid.apps)  # nobody is asked again
+    assert torch.equal(world.deployed(grid, world.strategy(folder=tmp_path))[0], first[0])
+
+
+def test_another_federations_checkpoint_is_refused(twins, small, tmp_path):
+    world = twins(small)
+    world.deployed(strategy=world.strategy(folder=tmp_path))
+    other = twins(replace(small, aggregator=DnC(num_byzantine=1)))
+    with pytest.raises(CheckpointError, match="belongs to another run"):
+        other.deployed(strategy=other.strategy(folder=tmp_path))
+
+
+def test_a_damaged_checkpoint_is_passed_over(twins, small, tmp_path):
+    world = twins(small)
+    expected = world.deployed(strategy=world.strategy(folder=tmp_path))
+    newest = max((tmp_path / "checkpoint").glob("*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-1] + b"\0")
+    assert torch.equal(world.deployed(strategy=world.strategy(folder=tmp_path))[0], expected[0])
