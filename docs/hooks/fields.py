@@ -8,7 +8,7 @@ from phalanx.core.component import Component
 PAGES = {
     "methods/aggregators": ("aggregator", "pre_aggregator", "flame_noise"),
     "methods/attacks": ("update_attack", "data_attack", "trigger", "client_attack", "selection", "schedule"),
-    "methods/training": ("trainer", "step_hook", "learning_rate_schedule", "augmentation"),
+    "methods/training": ("trainer", "example_clipping", "step_hook", "learning_rate_schedule", "augmentation"),
     "methods/data": ("dataset", "partitioner"),
     "methods/models": ("architecture",),
     "methods/server": ("participation", "server_optimizer"),

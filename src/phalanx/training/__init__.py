@@ -2,6 +2,8 @@
 
 from phalanx.training.adam import Adam
 from phalanx.training.clean_hardening import CleanHardening
+from phalanx.training.dpsgd import DPSGD
+from phalanx.training.example_clipping import AutomaticClipping, FlatClipping, PerLayerClipping
 from phalanx.training.flip import Flip
 from phalanx.training.hooks import ClampGradient, ClipGradientNorm, FedProx
 from phalanx.training.in_process import InProcess
@@ -14,8 +16,10 @@ from phalanx.training.universal_flip import UniversalFlip
 from phalanx.training.worker_momentum import WorkerMomentum
 
 __all__ = [
+    "DPSGD",
     "SGD",
     "Adam",
+    "AutomaticClipping",
     "ClampGradient",
     "CleanHardening",
     "ClipGradientNorm",
@@ -23,9 +27,11 @@ __all__ = [
     "Cosine",
     "Exponential",
     "FedProx",
+    "FlatClipping",
     "Flip",
     "InProcess",
     "LocalTrainer",
+    "PerLayerClipping",
     "StepDecay",
     "TriggerInversion",
     "Triggers",

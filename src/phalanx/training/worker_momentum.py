@@ -7,6 +7,7 @@ from torch import nn
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Trainer
 from phalanx.core.numbers import Momentum
+from phalanx.core.privacy import Mechanism
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
 
 
@@ -32,6 +33,10 @@ class WorkerMomentum(Trainer):
 
     def check(self, model: nn.Module, samples: Samples) -> None:
         self.trainer.check(model, samples)
+
+    def mechanism(self, num_samples: int) -> Mechanism | None:
+        """The trainer's: an average of what a client has sent tells nothing more of it."""
+        return self.trainer.mechanism(num_samples)
 
     def in_steps(self, steps: int) -> "WorkerMomentum":
         return replace(self, trainer=self.trainer.in_steps(steps))

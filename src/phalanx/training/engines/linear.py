@@ -91,12 +91,12 @@ def _train(work: LocalWork, batches: "_Batches", places: list[int], out: Rows) -
             optimizer.keep(busy)
             parameters = [parameter[:busy] for parameter in parameters]
         images, labels = batches.load(step)
-        residual, loss = _residual(parameters, images, labels, batches.shares[step, :busy])
+        back, loss = residual(parameters, images, labels, batches.shares[step, :busy])
         losses[:busy] += loss
         if optimizer.plain_rate is not None and not work.hooks:
-            _descend(parameters, residual, images, optimizer.plain_rate)
+            _descend(parameters, back, images, optimizer.plain_rate)
         else:
-            work.step(optimizer, parameters, _gradients(parameters, residual, images), busy)
+            work.step(optimizer, parameters, _gradients(parameters, back, images), busy)
     where, steps = torch.tensor(places), torch.tensor(batches.steps)
     on_device = where.to(start.device)
     for slot, final in zip(slots, finals):
@@ -154,7 +154,7 @@ def _padded(samples: Tensor, is_sample: Tensor) -> Tensor:
     return padded
 
 
-def _residual(parameters: list[Tensor], images: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def residual(parameters: list[Tensor], images: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The mean cross-entropy's gradient at the logits, `(softmax − onehot) / m` `[k, B, C]`; and the losses `[k]`."""
     weight, *bias = parameters
     labels = labels.unsqueeze(2)
@@ -164,13 +164,13 @@ def _residual(parameters: list[Tensor], images: Tensor, labels: Tensor, weights:
     return log_probabilities.exp_().mul_(weights).scatter_add_(2, labels, -weights), loss
 
 
-def _gradients(parameters: list[Tensor], residual: Tensor, images: Tensor) -> list[Tensor]:
-    return [torch.bmm(residual.mT, images), residual.sum(dim=1)][: len(parameters)]
+def _gradients(parameters: list[Tensor], back: Tensor, images: Tensor) -> list[Tensor]:
+    return [torch.bmm(back.mT, images), back.sum(dim=1)][: len(parameters)]
 
 
-def _descend(parameters: list[Tensor], residual: Tensor, images: Tensor, rate: float) -> None:
+def _descend(parameters: list[Tensor], back: Tensor, images: Tensor, rate: float) -> None:
     """A plain step without the gradients in between."""
     weight, *bias = parameters
-    weight.baddbmm_(residual.mT, images, alpha=-rate)
+    weight.baddbmm_(back.mT, images, alpha=-rate)
     if bias:
-        bias[0].sub_(residual.sum(dim=1), alpha=rate)
+        bias[0].sub_(back.sum(dim=1), alpha=rate)

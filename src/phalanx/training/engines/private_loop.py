@@ -1,0 +1,52 @@
+"""DP-SGD in any module, one client after another: the loop engine with clipped examples and noise in its steps."""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from phalanx.core import params as flat
+from phalanx.core.types import Rows
+from phalanx.training.engines import loop
+from phalanx.training.engines.example_gradients import Source, by_vmap, clipped_sum
+from phalanx.training.engines.layers import by_layers
+from phalanx.training.private_work import PrivateClient, PrivateWork
+from phalanx.training.work import ClientWork, LocalWork
+
+SOURCES = {"layers": by_layers, "vmap": by_vmap}
+_TOGETHER = 32
+"""Examples of one pass: what its layers see still fits a core's cache."""
+_WRITTEN_OUT = 1 << 23
+"""Numbers of gradients of one pass, where they are all written out."""
+
+
+def train(work: PrivateWork, model: nn.Module, out: Rows, gradients: str) -> None:
+    """Train every client of the cohort in `model` and write its row of `out`; `gradients` names one of `SOURCES`."""
+    together = _TOGETHER if gradients == "layers" else max(1, min(_TOGETHER, _WRITTEN_OUT // work.context.layout.d))
+    with SOURCES[gradients](model, list(flat.trainable(model).values())) as source:
+
+        def descend(_: LocalWork, client: ClientWork, module: loop.Module, total: Tensor) -> int:
+            # Not the loss: it would tell of the examples what the noise is to hide.
+            total.fill_(math.nan)
+            return _descend(work, cast(PrivateClient, client), module, source, together)
+
+        loop.train(work, model, out, descend)
+
+
+def _descend(work: PrivateWork, client: PrivateClient, module: loop.Module, source: Source, together: int) -> int:
+    """All steps of one client; how many there were."""
+    optimizer, parameters = work.optimizer(), module.parameters
+    order, sizes = client.plan()
+    flat_sum = torch.empty(work.context.layout.d, device=module.device)
+    sums = [slot.view(flat_sum) for slot in work.context.layout.parameters]
+    for positions in torch.split(order, sizes):
+        client.draw_noise(flat_sum)
+        if len(positions):
+            images, labels = client.load(positions)
+            for some, their in zip(torch.split(module.laid_out(images), together), torch.split(labels, together)):
+                torch._foreach_add_(sums, clipped_sum(source(some, their), work.clipping))
+        flat_sum /= client.expected_batch
+        with torch.no_grad():
+            work.step(optimizer, parameters, sums, 1)
+    return len(sizes)

@@ -1,0 +1,87 @@
+"""Models that DP-SGD refuses before round 0, by name and by what they do."""
+
+import pytest
+import torch
+from torch import nn
+
+import phalanx
+from phalanx.core.errors import ConfigError
+from phalanx.core.types import Samples
+from phalanx.data import Synthetic
+from phalanx.training import DPSGD
+
+TRAINER = DPSGD(0.1, epochs=1, noise_multiplier=1.0)
+SAMPLES = Samples(torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(3), num_classes=4)
+
+
+def net(*layers):
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 4))
+
+
+class _Centred(nn.Module):
+    """Subtracts the batch's mean."""
+
+    def forward(self, images):
+        return images - images.mean(dim=0)
+
+
+class _Counting(nn.Module):
+    """Remembers the brightest image that it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("brightest", torch.zeros(1))
+
+    def forward(self, images):
+        self.brightest.copy_(torch.maximum(self.brightest, images.amax().detach()))
+        return images
+
+
+class _Sorted(nn.Module):
+    """Weighs pixels by a parameter, by means of an operation that vmap does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images):
+        return images * self.weight * float(self.weight.item() + images.flatten()[0].item())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (net(nn.BatchNorm2d(1)), r"the layer 0 \(BatchNorm2d\): BatchNorm mixes the examples .* Use GroupNorm\."),
+        (net(nn.Sequential(nn.SyncBatchNorm(1))), r"the layer 0\.0 \(SyncBatchNorm\)"),
+        (net(nn.InstanceNorm2d(1, track_running_stats=True)), r"the layer 0 .* Set track_running_stats=False\."),
+        (net(_Centred()), "an example's logits depend on the others in its batch"),
+        (net(_Counting()), "its buffer 0.brightest remembers the examples"),
+        (net(_Sorted()), "work out the gradients of single examples in this Sequential: RuntimeError"),
+    ],
+)
+def test_a_model_in_which_examples_meet_is_refused_in_one_sentence(model, message):
+    with pytest.raises(ConfigError, match=f"^DPSGD cannot .*{message}"):
+        TRAINER.check(model, SAMPLES)
+
+
+@pytest.mark.parametrize("model", [net(), net(nn.Dropout(0.5)), net(nn.GroupNorm(1, 1)), net(nn.ReLU(inplace=True))])
+def test_a_model_that_keeps_examples_apart_is_taken_and_left_as_it_was(model, untouched_rng):
+    model.eval()
+    TRAINER.check(model, SAMPLES)
+    assert not model.training
+    assert not any(part._forward_hooks for part in model.modules())
+
+
+def test_a_run_with_batch_norm_is_refused_before_round_0():
+    experiment = phalanx.Experiment(data=Synthetic(num_samples=60, num_features=16, num_classes=4), training=TRAINER)
+    model = nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))
+    with pytest.raises(ConfigError, match=r"the layer 1 \(BatchNorm1d\)"):
+        phalanx.run(experiment, model=model)
+
+
+def test_layers_are_asked_for_only_where_all_are_known():
+    model = net(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"))
+    assert TRAINER.gradients_for(model) == "vmap"
+    assert TRAINER.gradients_for(net(nn.Conv2d(1, 1, 3, padding=1))) == "layers"
+    with pytest.raises(ConfigError, match='gradients = "layers" knows linear layers'):
+        DPSGD(0.1, epochs=1, noise_multiplier=1.0, gradients="layers").check(model, SAMPLES)
