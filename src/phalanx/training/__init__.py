@@ -8,6 +8,7 @@ from phalanx.training.flip import Flip
 from phalanx.training.hooks import ClampGradient, ClipGradientNorm, FedProx
 from phalanx.training.in_process import InProcess
 from phalanx.training.local import LocalTrainer
+from phalanx.training.partial_deployment import PartialDeployment
 from phalanx.training.pool import WorkerPool
 from phalanx.training.schedules import Constant, Cosine, Exponential, StepDecay
 from phalanx.training.sgd import SGD
@@ -31,6 +32,7 @@ __all__ = [
     "Flip",
     "InProcess",
     "LocalTrainer",
+    "PartialDeployment",
     "PerLayerClipping",
     "StepDecay",
     "TriggerInversion",

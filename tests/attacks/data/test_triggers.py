@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phalanx.attacks.data import Blended, Distributed, Patch, Pixels, Plus, Sinusoidal, Warp
+from phalanx.attacks.data import Blended, Distributed, Patch, Picture, Pixels, Plus, Sinusoidal, Warp
 from phalanx.core.component import members
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Trigger
@@ -15,6 +15,7 @@ TRIGGERS = [
     Patch(2, 3),
     Patch(2, row=3, column=4, value=0.0),
     Plus(value=0.5),
+    Picture((((0.25, 0.5), (0.75, 1.0)),), row=2, column=3),
     Pixels(((0, 0), (4, 5))),
     Distributed.mnist(),
     *SPREAD,

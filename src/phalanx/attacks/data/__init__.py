@@ -7,7 +7,9 @@ from phalanx.attacks.data.distributed import Distributed
 from phalanx.attacks.data.edge_case import EdgeCase
 from phalanx.attacks.data.label_flip import LabelFlip
 from phalanx.attacks.data.label_flip_all import LabelFlipAll
+from phalanx.attacks.data.optimized_backdoor import OptimizedBackdoor
 from phalanx.attacks.data.patch import Patch
+from phalanx.attacks.data.picture import Picture
 from phalanx.attacks.data.pixels import Pixels
 from phalanx.attacks.data.plus import Plus
 from phalanx.attacks.data.random_labels import RandomLabels
@@ -22,7 +24,9 @@ __all__ = [
     "EdgeCase",
     "LabelFlip",
     "LabelFlipAll",
+    "OptimizedBackdoor",
     "Patch",
+    "Picture",
     "Pixels",
     "Plus",
     "RandomLabels",
