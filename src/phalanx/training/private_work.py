@@ -61,7 +61,11 @@ class PrivateClient(ClientWork):
 
     def draw_noise(self, out: Tensor) -> None:
         """Write the noise of the next step over `out` `[d]`."""
-        if self._std:
-            out.copy_(torch.randn(out.shape, generator=self._noise).mul_(self._std))
-        else:
+        if not self._std:
             out.zero_()
+            return
+        # Drawn on the CPU, in place where it can be: of a small model the noise is most of a step.
+        drawn = out if out.device.type == "cpu" else torch.empty(out.shape)
+        drawn.normal_(0, self._std, generator=self._noise)
+        if drawn is not out:
+            out.copy_(drawn)
