@@ -76,8 +76,11 @@ def working_app(
     def train(message: Message, context: Context) -> Message:
         task = _task(message, context, model(), data(context), seed)
         memory = context.state.array_records.get(MEMORY, ArrayRecord())
-        rows, state = work(task, {name: torch.from_numpy(array.numpy()) for name, array in memory.items()})
-        context.state[MEMORY] = ArrayRecord({name: Array(tensor.cpu().numpy()) for name, tensor in state.items()})
+        before = {name: torch.from_numpy(array.numpy()) for name, array in memory.items()}
+        rows, state = work(task, before)
+        # As in the simulator: what a trainer does not mention it has not forgotten.
+        after = {**before, **state}
+        context.state[MEMORY] = ArrayRecord({name: Array(tensor.cpu().numpy()) for name, tensor in after.items()})
         if rows.status[0] != Status.SENT:
             return Message(Error(NO_SAMPLES, "This client has too few samples to train on."), reply_to=message)
         claims = {"num-examples": len(task.cohort.samples), "num-steps": int(rows.steps[0]), "loss": float(rows.loss[0])}

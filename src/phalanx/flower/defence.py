@@ -1,5 +1,6 @@
 """What a server holds against the answers of a round: the same screening, rule and buffers as in the simulator."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from phalanx.core.capabilities import Capability, require
 from phalanx.core.errors import ConfigError
-from phalanx.core.events import Event
+from phalanx.core.events import Event, Value
 from phalanx.core.families import Aggregator, Trainer
 from phalanx.core.types import Aggregate, Root, RoundContext, Samples, State
 from phalanx.flower.answers import Received
@@ -19,6 +20,8 @@ from phalanx.server.state import FederationState
 from phalanx.training.engines.loop import use_channels_last
 
 NO_CLAIM_COUNTS = 1
+NOBODY_KNOWS: Mapping[str, Value] = {"malicious": [], "attack": {}}
+"""What a simulator's event holds, too, and a real server cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Defence:
     model: nn.Module | None = None
     root: Samples | None = None
     root_trainer: Trainer | None = None
+    input_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if (self.root is None) != (self.root_trainer is None):
@@ -100,12 +104,12 @@ class Defence:
             result=result,
             buffers=combined_buffers(result, updates, context),
             memory=owned(memory, received.rows),
-            event=Event("round", state.round, {**values, "silent": list(received.silent), "seconds": watch.seconds}),
+            event=Event("round", state.round, {**values, **NOBODY_KNOWS, "seconds": watch.seconds}),
             rejected=rejected,
         )
 
     def _context(self, wire: Wire, state: FederationState, steps: int | None) -> RoundContext:
-        shape = None if self.root is None else tuple(self.root.images.shape[1:])
+        shape = self.input_shape or (None if self.root is None else tuple(self.root.images.shape[1:]))
         context = RoundContext(
             round=state.round,
             seed=self.seed,

@@ -91,7 +91,8 @@ class Guarded(Strategy, ABC):
         for rejection in verdict.rejected:
             self._offend(rejection.client, rejection.reason)
         self._state, arrays = self._apply(verdict, self._wire, self._state)
-        self._tell(verdict.event)
+        self.tell(verdict.event)
+        self._log(verdict.event)
         counted = ("sampled", "received", "no_answer")
         numbers = {name.replace("_", "-"): int(str(verdict.event.values[name])) for name in counted}
         return arrays, MetricRecord({**numbers, "rejected": len(verdict.rejected), "kept-model": int(arrays is None)})
@@ -126,7 +127,8 @@ class Guarded(Strategy, ABC):
         self._timeout = timeout
         arrays, done = self._restored(initial_arrays)
         result = Result(arrays=arrays)
-        self._evaluate(evaluate_fn, done, arrays, result)
+        if not done:
+            self._evaluate(evaluate_fn, 0, arrays, result)
         for server_round in range(done + 1, num_rounds + 1):
             messages = list(self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid))
             new, counted = self.aggregate_train(server_round, exchange(grid, messages, timeout))
@@ -180,9 +182,12 @@ class Guarded(Strategy, ABC):
     def _offend(self, client: int, reason: str) -> None:
         self.offences.setdefault(self.roster.ids[client], Counter())[reason] += 1
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Hand an event to everyone who listens."""
         for sink in self.sinks:
             sink.emit(event)
+
+    def _log(self, event: Event) -> None:
         values = event.values
         kept = f"; the model is kept: {values['kept_model']}" if "kept_model" in values else ""
         accepted, sampled = len(list(values["clients"])), values["sampled"]  # type: ignore[arg-type]

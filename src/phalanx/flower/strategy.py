@@ -40,6 +40,7 @@ class RobustStrategy(Guarded):
         model: a module whose state is the initial model. BatchNorm statistics then travel apart from the parameters, and rules
             that look at the model can be used.
         root: the server's own samples, for rules such as FLTrust and SkyMask; `root_trainer` trains on them.
+        input_shape: of one sample, for rules such as DeepSight that try the model; else that of the root samples.
         min_nodes: how many nodes the first round waits for, at most `wait_seconds`; then the run fails.
         quorum: a round with fewer accepted updates keeps the model, one with fewer nodes waits like the first.
         sinks: who is told of every round.
@@ -59,6 +60,7 @@ class RobustStrategy(Guarded):
         model: nn.Module | None = None,
         root: Samples | None = None,
         root_trainer: Trainer | None = None,
+        input_shape: tuple[int, ...] | None = None,
         min_nodes: int = 2,
         wait_seconds: float = 300.0,
         quorum: int = 1,
@@ -73,6 +75,7 @@ class RobustStrategy(Guarded):
             model=model,
             root=root,
             root_trainer=root_trainer,
+            input_shape=input_shape,
         )
         super().__init__(defence, min_nodes=min_nodes, wait_seconds=wait_seconds, sinks=sinks)
         self.server = server or ServerSGD()

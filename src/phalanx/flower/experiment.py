@@ -1,0 +1,190 @@
+"""An experiment as a real federation: the same file, run by one server app and as many client apps as it has clients.
+
+`serve` leaves a folder behind that `phalanx show` and `phalanx report` read like any run's.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import ArrayRecord, Context, MetricRecord
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+from torch import nn
+
+from phalanx.config import Experiment
+from phalanx.core import rng
+from phalanx.core.errors import CheckpointError, ConfigError
+from phalanx.core.events import Event, Sink, Value
+from phalanx.core.types import Rows, Samples, State
+from phalanx.data import Federation
+from phalanx.flower.client import Task, working_app
+from phalanx.flower.malicious import attack, check_alone
+from phalanx.flower.strategy import RobustStrategy
+from phalanx.metrics import evaluate
+from phalanx.models import model_sha256
+from phalanx.server.checkpoint import serialised, write_atomically
+from phalanx.server.events import number
+
+
+def check(experiment: Experiment) -> None:
+    """Refuse what cannot be as it says on machines of their own.
+
+    Raises: CapabilityError for attackers who need each other's rows; ConfigError for what only the simulator does.
+    """
+    check_alone(experiment.adversary)
+    only_simulated = {
+        "participation.dropout": experiment.participation.dropout > 0,
+        "evaluation.tau": experiment.evaluation.tau is not None,
+        "evaluation.undefended": experiment.evaluation.undefended is not None,
+        "tracking": bool(experiment.tracking),
+    }
+    if wrong := [name for name, is_set in only_simulated.items() if is_set]:
+        raise ConfigError(f"Only the simulator knows {', '.join(wrong)}; remove it from the experiment to run it in Flower.")
+
+
+def experiment_client(experiment: Experiment, *, data: Callable[[Context], Samples] | None = None) -> ClientApp:
+    """The client app of an experiment. `partition-id` in the node's config says which of its clients a node is.
+
+    `data` gives a node's own samples; without it they are the client's part of the experiment's data set. A client that the
+    experiment's adversary has chosen attacks, in the rounds in which it would in the simulator.
+    """
+    check(experiment)
+
+    @cache
+    def federation() -> Federation:
+        return _federation(experiment)
+
+    def part(context: Context) -> Samples:
+        client, train = int(context.node_config["partition-id"]), federation().train
+        if client >= federation().num_clients:
+            raise ConfigError(f"This node is client {client}, but the experiment has {federation().num_clients} clients.")
+        index = federation().clients[client]
+        return replace(train, images=train.images[index], labels=train.labels[index])
+
+    def work(task: Task, state: State) -> tuple[Rows, State]:
+        num_clients = federation().num_clients
+        active = experiment.adversary.active(torch.tensor([task.client]), num_clients, task.context)
+        if not active:
+            return task.train(experiment.training, state)
+        adversary = experiment.adversary.fitted(federation().train, experiment.run.seed)
+        rows = experiment.participation.largest(num_clients)
+        return attack(task, state, adversary, experiment.training, attacker=active[0], num_updates=rows)
+
+    return working_app(work, model=lambda: _model(experiment, federation()), data=data or part, seed=experiment.run.seed)
+
+
+def serve(
+    experiment: Experiment,
+    grid: Grid,
+    *,
+    folder: str | Path,
+    round_seconds: float = 600.0,
+    wait_seconds: float = 300.0,
+    quorum: int = 1,
+) -> dict[str, Any]:
+    """Run the server's side of an experiment to its end; what result.json holds.
+
+    Args:
+        experiment: its rule, server step, screening, participation, seed, root and test samples.
+        grid: the nodes, as Flower hands them to a server app.
+        folder: config, events, checkpoints and the result. An unfinished federation in it is gone on with.
+        round_seconds: how long a round waits for its slowest node.
+        wait_seconds: how long the start waits for all clients, and a round for a quorum of them.
+        quorum: a round with fewer accepted updates keeps the model.
+
+    Raises: a PhalanxError, in one sentence, for whatever ends the federation early.
+    """
+    check(experiment)
+    folder = Path(folder)
+    _claim(folder, experiment)
+    if (folder / "result.json").exists():
+        finished: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
+        return finished
+    federation = _federation(experiment)
+    model, history = _model(experiment, federation), _Last()
+    strategy = RobustStrategy(
+        aggregator=experiment.aggregator,
+        server=experiment.server,
+        screening=experiment.screening,
+        participation=experiment.participation,
+        seed=experiment.run.seed,
+        model=model,
+        root=federation.root,
+        root_trainer=experiment.training if federation.root is not None else None,
+        input_shape=federation.input_shape,
+        min_nodes=federation.num_clients,
+        wait_seconds=wait_seconds,
+        quorum=quorum,
+        folder=folder,
+        sinks=[history],
+    )
+    test = _test(experiment, federation, model, strategy)
+    result = strategy.start(grid, ArrayRecord(model.state_dict()), experiment.run.rounds, round_seconds, evaluate_fn=test)
+    model.load_state_dict(result.arrays.to_torch_state_dict())
+    summary = {
+        "experiment": experiment.digest(),
+        "rounds": experiment.run.rounds,
+        "final": history.row,
+        "model_sha256": model_sha256(model),
+    }
+    write_atomically(folder / "model.safetensors", serialised(model.state_dict()))
+    write_atomically(folder / "result.json", json.dumps(summary, indent=2, sort_keys=True).encode() + b"\n")
+    return summary
+
+
+class _Last(Sink):
+    """The numbers of the last round and test."""
+
+    def __init__(self) -> None:
+        self.row: dict[str, Value] = {}
+
+    def emit(self, event: Event) -> None:
+        plain = {name: value for name, value in event.as_dict().items() if isinstance(value, int | float) or value is None}
+        self.row = {**plain} if event.kind == "round" else {**self.row, **plain}
+
+
+def _claim(folder: Path, experiment: Experiment) -> None:
+    config = folder / "config.toml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"The folder {folder} cannot be used: {error.strerror}.") from None
+    if not config.exists():
+        write_atomically(config, experiment.to_toml().encode())
+    elif Experiment.load(config).digest() != experiment.digest():
+        raise CheckpointError(f"The folder {folder} holds another experiment; choose another one.")
+
+
+def _federation(experiment: Experiment) -> Federation:
+    return Federation.build(experiment.data.load(), experiment.partition, experiment.root, experiment.run.seed)
+
+
+def _model(experiment: Experiment, federation: Federation) -> nn.Module:
+    generator = rng.generator(experiment.run.seed, "model")
+    return experiment.model.build(federation.input_shape, federation.num_classes, generator)
+
+
+def _test(
+    experiment: Experiment, federation: Federation, model: nn.Module, strategy: RobustStrategy
+) -> Callable[[int, ArrayRecord], MetricRecord | None]:
+    settings = experiment.evaluation
+    poison = experiment.adversary.fitted(federation.train, experiment.run.seed).data
+
+    def test(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+        is_due = settings.every and server_round % settings.every == 0
+        if server_round == 0 or not (is_due or server_round == experiment.run.rounds):
+            return None
+        model.load_state_dict(arrays.to_torch_state_dict())
+        found = evaluate(model, federation.test, poison=poison, batch_size=settings.batch_size)
+        scores = {"accuracy": found.accuracy, "test_loss": found.loss}
+        if found.attack_success is not None:
+            scores |= {"attack_success": found.attack_success, "base_rate": found.base_rate or 0.0}
+        strategy.tell(Event("evaluation", server_round - 1, {name: number(value) for name, value in scores.items()}))
+        return MetricRecord({**scores})
+
+    return test

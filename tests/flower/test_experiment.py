@@ -1,0 +1,165 @@
+"""A whole experiment in Flower: honest and malicious clients, the test set, the folder that it leaves behind."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from phalanx.aggregators import Mean, TrimmedMean
+from phalanx.attacks import (
+    Adversary,
+    ALittleIsEnough,
+    Backdoor,
+    FirstClients,
+    Gaussian,
+    LabelFlipAll,
+    MinMax,
+    ModelReplacement,
+    Neurotoxin,
+    Patch,
+    Rounds,
+    SignFlip,
+)
+from phalanx.cli.main import app as command
+from phalanx.config import EvaluationSettings, Experiment, RunSettings
+from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError
+from phalanx.data import IID, Digits
+from phalanx.experiments import run
+from phalanx.flower import InProcessGrid, experiment_client, serve
+from phalanx.models import MLP
+from phalanx.server import FixedSize
+from phalanx.training import SGD
+
+ONE = FirstClients(count=1)
+DIGITS = Experiment(
+    run=RunSettings(rounds=4, seed=1),
+    data=Digits(),
+    partition=IID(num_clients=5),
+    model=MLP(hidden=(16,)),
+    training=SGD(lr=0.5, epochs=1, batch_size=32),
+    aggregator=TrimmedMean(num_byzantine=1),
+)
+
+
+def federate(experiment, folder, *, grid=None):
+    grid = grid or InProcessGrid([experiment_client(experiment)] * experiment.partition.num_clients)
+    return serve(experiment, grid, folder=folder, round_seconds=1)
+
+
+def test_an_unattacked_experiment_ends_in_the_bytes_of_phalanx_run(tmp_path):
+    simulated = run(DIGITS)
+    summary = federate(DIGITS, tmp_path)
+    assert summary["model_sha256"] == simulated.summary["model_sha256"]
+    assert summary["final"]["accuracy"] == simulated.summary["final"]["accuracy"] > 0.8
+    model = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(model[name], tensor) for name, tensor in simulated.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "adversary",
+    [
+        Adversary(who=ONE, data=LabelFlipAll()),
+        Adversary(who=ONE, update=SignFlip(scale=5.0)),
+        Adversary(who=ONE, data=Backdoor(trigger=Patch(2), target=0, share=0.5), update=ModelReplacement()),
+        Adversary(who=ONE, update=SignFlip(), when=Rounds(rounds=(1, 2))),
+    ],
+    ids=["label flip", "sign flip", "backdoor", "two rounds only"],
+)
+def test_attackers_do_what_they_do_in_the_simulator(adversary, tmp_path):
+    """One attacker sees no less alone than among his like: the bytes are the same."""
+    experiment = replace(DIGITS, adversary=adversary, aggregator=Mean())
+    simulated = run(experiment).summary
+    summary = federate(experiment, tmp_path)
+    assert summary["model_sha256"] == simulated["model_sha256"]
+    assert summary["final"].get("attack_success") == simulated["final"].get("attack_success")
+
+
+def test_an_attack_breaks_the_mean_and_the_rule_holds(tmp_path):
+    attacked = replace(DIGITS, adversary=Adversary(who=ONE, update=SignFlip(scale=20.0)))
+    defended = federate(attacked, tmp_path / "defended")
+    undefended = federate(replace(attacked, aggregator=Mean()), tmp_path / "undefended")
+    assert defended["final"]["accuracy"] > 0.8
+    assert undefended["final"]["accuracy"] < 0.3
+
+
+def test_attackers_on_machines_of_their_own_send_noise_of_their_own(tmp_path):
+    experiment = replace(DIGITS, adversary=Adversary(who=FirstClients(count=2), update=Gaussian(std=1.0)))
+    grid = InProcessGrid([experiment_client(experiment)] * 5)
+    rows = {}
+
+    def watch(node, answer=grid._answer):
+        def record(number, message):
+            reply = answer(number, message)
+            rows[number] = reply.content["phalanx.update"]["1.weight"].numpy()
+            return reply
+
+        return record
+
+    grid._answer = watch(None)
+    serve(replace(experiment, run=RunSettings(rounds=1, seed=1)), grid, folder=tmp_path, round_seconds=1)
+    assert abs(float((rows[1] * rows[2]).mean())) < 0.2
+    assert rows[1].std() > 0.5
+
+
+def test_neurotoxin_knows_how_the_model_moved(tmp_path):
+    """It needs the last update: its client sees the model move, and takes that."""
+    backdoor = Backdoor(trigger=Patch(2), target=0, share=0.5)
+    experiment = replace(DIGITS, adversary=Adversary(who=ONE, data=backdoor, client=Neurotoxin(share=0.5)), aggregator=Mean())
+    final = federate(experiment, tmp_path)["final"]
+    simulated = run(experiment).summary["final"]
+    assert final["accuracy"] == pytest.approx(simulated["accuracy"], abs=0.03)
+
+
+@pytest.mark.parametrize("update", [ALittleIsEnough(), MinMax()], ids=lambda update: update.kind)
+def test_attackers_who_need_each_other_are_refused(update, tmp_path):
+    experiment = replace(DIGITS, adversary=Adversary(who=FirstClients(count=2), update=update))
+    with pytest.raises(CapabilityError, match="attackers who see each other's updates"):
+        experiment_client(experiment)
+    with pytest.raises(CapabilityError, match="this federation does not have it"):
+        serve(experiment, None, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"participation": FixedSize(size=3, dropout=0.2)}, "participation.dropout"),
+        ({"evaluation": EvaluationSettings(tau=0.5)}, "evaluation.tau"),
+    ],
+)
+def test_what_only_the_simulator_does_is_refused(change, name, tmp_path):
+    with pytest.raises(ConfigError, match=f"Only the simulator knows {name}"):
+        serve(replace(DIGITS, **change), None, folder=tmp_path)
+
+
+def test_a_node_may_bring_its_own_data(tmp_path):
+    part = Digits().load().train
+    own = replace(part, images=part.images[:100], labels=part.labels[:100])
+    app = experiment_client(DIGITS, data=lambda context: own)
+    assert federate(DIGITS, tmp_path, grid=InProcessGrid([app] * 5))["final"]["accuracy"] > 0.3
+
+
+def test_the_folder_is_one_that_show_and_report_read(tmp_path, capsys):
+    folder = tmp_path / "run"
+    federate(replace(DIGITS, adversary=Adversary(who=ONE, data=Backdoor(trigger=Patch(2), target=0, share=0.5))), folder)
+    command(["show", str(folder), "--json"], standalone_mode=False)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["state"] == "finished"
+    command(["report", str(folder), "--out", str(tmp_path / "page.html")], standalone_mode=False)
+    assert "<svg" in (tmp_path / "page.html").read_text()
+
+
+def test_a_finished_federation_is_read_back_and_another_one_refused(tmp_path):
+    summary = federate(DIGITS, tmp_path)
+    assert serve(DIGITS, None, folder=tmp_path) == summary
+    with pytest.raises(CheckpointError, match="holds another experiment"):
+        serve(replace(DIGITS, aggregator=Mean()), None, folder=tmp_path)
+
+
+def test_a_node_without_a_part_says_so(tmp_path):
+    grid = InProcessGrid([experiment_client(DIGITS)] * 6)
+    folder = tmp_path
+    serve(replace(DIGITS, run=RunSettings(rounds=1, seed=1)), grid, folder=folder, round_seconds=1)
+    event = json.loads((folder / "events.jsonl").read_text().splitlines()[0])
+    assert event["rejected"] == {"error": [5]}
