@@ -30,7 +30,7 @@ def test_every_default_is_there_and_the_file_comes_back_equal(tmp_path):
     assert Experiment.load(path) == FULL
     assert set(tomllib.loads(FULL.to_toml())) == {
         *("run", "data", "root", "partition", "participation", "model", "training"),
-        *("server", "screening", "aggregator", "adversary", "evaluation", "tracking"),
+        *("server", "screening", "aggregator", "adversary", "privacy", "evaluation", "tracking"),
     }
 
 

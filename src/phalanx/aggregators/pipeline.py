@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from phalanx.core.capabilities import Capability
 from phalanx.core.errors import ConfigError
-from phalanx.core.families import Aggregator, PreAggregator, Stage
+from phalanx.core.families import Aggregator, Participation, PreAggregator, Stage
 from phalanx.core.params import Layout
+from phalanx.core.privacy import Mechanism
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
 
@@ -66,6 +67,15 @@ class Pipeline(Aggregator):
 
     def check(self, model: nn.Module) -> None:
         self.rule.check(model)
+
+    def mechanism(self, participation: Participation, num_clients: int) -> Mechanism | None:
+        mechanism = self.rule.mechanism(participation, num_clients)
+        if mechanism is not None and self.before:
+            raise ConfigError(
+                f"{self.rule.kind} behind {self.before[0].kind} has no privacy proof: its noise is for rows as clients send "
+                "them, one each. Use it without a pipeline."
+            )
+        return mechanism
 
     def init(self, layout: Layout) -> State:
         return self.rule.init(layout)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from phalanx.aggregators import Mean
 from phalanx.attacks import Adversary
-from phalanx.config.settings import EvaluationSettings, RunSettings
+from phalanx.config.settings import EvaluationSettings, PrivacySettings, RunSettings
 from phalanx.core.component import Component, find
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import (
@@ -51,6 +51,7 @@ class Experiment(Component):
     screening: Screening = Field(default_factory=Screening)
     aggregator: Aggregator = Field(default_factory=Mean)
     adversary: Adversary = Field(default_factory=Adversary)
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     tracking: tuple[Tracker, ...] = ()
 
@@ -99,6 +100,8 @@ class Experiment(Component):
         """
         table = self.to_table()
         del table["tracking"]
+        if self.privacy == PrivacySettings():  # runs from before there was this section keep their names
+            del table["privacy"]
         table["run"] = {name: value for name, value in table["run"].items() if name in RunSettings.deciding}
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:10]
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
 from phalanx.core.numbers import Probability
+from phalanx.privacy.accounting import LARGEST, AccountantName
 
 DEVICE = r"^(auto|cpu|cuda(:[0-9]{1,3})?)$"
 
@@ -67,3 +68,19 @@ class EvaluationSettings(Component):
     """Test also with answers refused whose softmax is below tau (FLIP's second half), and over thresholds from 0 to 1."""
     undefended: Annotated[str, Field(min_length=1)] | None = None
     """The folder of a finished run without the defence: attack success is then told beside the bound between the two models."""
+
+
+class PrivacySettings(Component):
+    """`[privacy]`: how the spending of a private rule or trainer is counted, and where it ends.
+
+    What is private is no setting of this section: `central_dp` and `adaptive_central_dp` are rules, `dpsgd` and `local_dp`
+    trainers. In a run without one of them the section is refused.
+    """
+
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """The chance that the promise of ε does not hold: below 1 / (number of those who are hidden)."""
+    accountant: AccountantName = "pld"
+    """pld is tight; rdp costs about a tenth more, and is the one for participation of fixed size."""
+    _: KW_ONLY
+    max_epsilon: Annotated[float, Field(gt=0, le=LARGEST)] | None = None
+    """The budget: the run ends with the last model that it pays for."""

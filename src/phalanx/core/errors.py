@@ -33,6 +33,10 @@ class FederationError(PhalanxError):
     """Too few nodes of a real federation are there, or what is sent to them does not arrive."""
 
 
+class PrivacyBudgetExhausted(PhalanxError):
+    """The next round would cost more privacy than the run may spend; the model is the last one that was paid for."""
+
+
 class Stopped(PhalanxError):
     """The run was asked to stop (Ctrl-C, SIGTERM) and has saved what it had."""
 

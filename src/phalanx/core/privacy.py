@@ -1,7 +1,15 @@
-"""What private components say of themselves, in the words of an accountant; `phalanx.privacy` does the counting."""
+"""What private components say of themselves, in the words of an accountant; `phalanx.privacy` does the counting.
+
+Whoever adds noise says beforehand what a round promises (`Mechanism`), and remembers in its state what it has spent: a trainer
+`"17.spent"` of each client, rows (z, q, steps); a rule `"noised"`, how many sums. So a checkpoint with the noised model has its
+price, too.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
+from torch import Tensor
 
 Unit = Literal["example", "client"]
 """Whose presence is hidden: one sample of a client, or a client with all its samples."""
@@ -27,12 +35,34 @@ class Spending:
 class Mechanism:
     """A component's promise for one round: nothing of a unit leaves `trusted` but through this `spending`.
 
-    `is_reproducible`: the noise comes from the run's seed, so that who knows the seed can take it off again.
+    `trusted` is the party that sees the unit's data before there is noise in it, None if nobody does. `is_reproducible`: the
+    noise comes from the run's seed, so that who knows the seed can take it off again.
     """
 
     unit: Unit
     neighbours: Neighbours
     sampling: Sampling
     spending: Spending
-    trusted: str
+    trusted: str | None
     is_reproducible: bool = True
+
+
+def added(spent: Tensor | None, spending: Spending) -> Tensor:
+    """A memory of what was spent, rows (z, q, steps) `[m, 3]` float64, with one more; equal ones in a row become one.
+
+    >>> added(added(None, Spending(1.0, 0.5, 3)), Spending(1.0, 0.5, 2)).tolist()
+    [[1.0, 0.5, 5.0]]
+    """
+    row = torch.tensor([[spending.noise_multiplier, spending.sample_rate, spending.steps]], dtype=torch.float64)
+    if spent is None:
+        return row
+    spent = spent.cpu()
+    if not torch.equal(spent[-1, :2], row[0, :2]):
+        return torch.cat([spent, row])
+    row[0, 2] += spent[-1, 2]
+    return torch.cat([spent[:-1], row])
+
+
+def spendings(spent: Tensor) -> tuple[Spending, ...]:
+    """The inverse of `added`."""
+    return tuple(Spending(z, q, int(steps)) for z, q, steps in spent.tolist())

@@ -4,6 +4,7 @@ config.toml      the complete experiment            events.jsonl     one JSON ob
 manifest.json    versions, platform, data digests   checkpoint/      the newest two states
 result.json      written last                       model.safetensors  the final model
 tracking/        where trackers stand, if there are any
+privacy.jsonl    what each round of a private run spent
 """
 
 import json
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
@@ -21,11 +22,20 @@ from torch import nn
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
+from phalanx.experiments.ledger import Ledger
 from phalanx.experiments.lock import locked
 from phalanx.experiments.manifest import manifest
 from phalanx.models import model_sha256
 from phalanx.server.checkpoint import Checkpoint, newest, save, serialised, write_atomically
 from phalanx.simulation import FederationState, Simulation
+
+
+class Restored(NamedTuple):
+    """Where a run goes on: its state (None: at the start), a sentence for each damaged checkpoint, what was spent since."""
+
+    state: FederationState | None
+    remarks: list[str]
+    receipts: list[dict[str, Any]]
 
 
 class RunFolder:
@@ -38,6 +48,7 @@ class RunFolder:
         self.path = path
         self.experiment = experiment
         self.facts = {"experiment": experiment.digest()}
+        self.ledger = Ledger(path / "privacy.jsonl")
 
     def __enter__(self) -> Self:
         self._lock = locked(self.path, "run folder")
@@ -107,30 +118,30 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"{self.events_path} cannot be written: {error.strerror}.") from None
 
-    def position(self) -> int:
-        """The length of events.jsonl, in bytes."""
-        return self._events.tell()
+    def position(self) -> dict[str, str]:
+        """How long events.jsonl and the ledger are, in bytes, as a checkpoint says it."""
+        return {"events": str(self._events.tell()), "ledger": str(self.ledger.position())}
 
-    def save(self, state: FederationState, position: int) -> None:
-        """Write a checkpoint of `state`, whose events end at `position`."""
+    def save(self, state: FederationState, position: Mapping[str, str]) -> None:
+        """Write a checkpoint of `state`, whose events and receipts end at `position`."""
         try:
             os.fsync(self._events.fileno())
         except OSError as error:
             raise CheckpointError(f"{self.events_path} cannot be written: {error.strerror}.") from None
-        facts = {**self.facts, "events": str(position)}
+        facts = {**self.facts, **position}
         save(self.path / "checkpoint", Checkpoint(state.round, state.tensors(), facts))
 
-    def restore(self) -> tuple[FederationState | None, list[str]]:
-        """The state to go on from (None: from the start), with a sentence for each damaged checkpoint; events are cut to it."""
+    def restore(self) -> Restored:
+        """Where to go on; events are cut to it, receipts never."""
         checkpoint, remarks = newest(self.path / "checkpoint", self.facts)
         position = int(checkpoint.facts["events"]) if checkpoint else 0
         if self.events_path.stat().st_size < position:
             raise CheckpointError(f"{self.events_path} is shorter than its checkpoint says; delete {self.path} to start again.")
         self._events.truncate(position)
         self._events.seek(position)
-        if checkpoint is None:
-            return None, remarks
-        return FederationState.from_tensors(checkpoint.round, checkpoint.tensors), remarks
+        receipts = self.ledger.since(int(checkpoint.facts.get("ledger", "0")) if checkpoint else 0)
+        state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors) if checkpoint else None
+        return Restored(state, remarks, receipts)
 
     def finish(self, module: nn.Module, result: Mapping[str, Any]) -> None:
         """Write the final model, then the result."""

@@ -13,12 +13,13 @@ from torch import nn
 
 from phalanx.config import Experiment
 from phalanx.core import rng
-from phalanx.core.errors import ConfigError, Stopped
+from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted, Stopped
 from phalanx.core.events import Event, Sink
 from phalanx.core.types import DataSplit
 from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
 from phalanx.experiments.folder import RunFolder
+from phalanx.experiments.privacy import announce, recharged, spent
 from phalanx.experiments.record import experiment_of
 from phalanx.experiments.signals import Signalled, stop_signals
 from phalanx.experiments.watching import check_trackers, end, watched
@@ -91,9 +92,15 @@ def run_on(
         if folder:
             state = _restore(folder, simulation, state, history, sinks)
         trackers = stack.enter_context(watched(experiment, folder))  # after the workers: forks must not inherit their threads
-        state = _drive(simulation, state, folder, [*listeners, *trackers])
+        listeners += trackers
+        if simulation.accounts:  # one that goes on has it in its events already
+            is_told = folder is not None and folder.position()["events"] != "0"
+            announce(simulation.accounts, state, sinks if is_told else listeners)
+        state, ending = _drive(simulation, state, folder, listeners)
         module = simulation.load(state).eval()
-        summary = _summary(experiment, history.rows, module)
+        summary = {**_summary(experiment, history.rows, module), **ending}
+        if simulation.accounts:
+            summary["privacy"] = spent(simulation.accounts, state)
         for tracker in trackers:
             tracker.emit(end(state.round - 1, summary["final"]))
         if folder:
@@ -160,30 +167,35 @@ def _restore(
     folder: RunFolder, simulation: Simulation, fresh: FederationState, history: _History, sinks: Sequence[Sink]
 ) -> FederationState:
     """The state to go on from; listeners that only show are told where that is."""
-    state, damaged = folder.restore()
+    state, damaged, receipts = folder.restore()
     remarks = folder.describe(simulation, is_fresh=state is None)
     for event in folder.read_events():
         history.take(event)
-    if state is None:
-        return fresh
-    for sink in sinks:
-        sink.emit(Event("resumed", state.round, {"remarks": [*remarks, *damaged]}))
-    return state.to(simulation.device)
+    going_on = fresh if state is None else state.to(simulation.device)
+    if simulation.accounts:
+        going_on = recharged(simulation.accounts, going_on, receipts)
+    if state is not None:
+        for sink in sinks:
+            sink.emit(Event("resumed", state.round, {"remarks": [*remarks, *damaged]}))
+    return going_on
 
 
 def _drive(
     simulation: Simulation, state: FederationState, folder: RunFolder | None, listeners: Sequence[Sink]
-) -> FederationState:
-    """All rounds that are left. A stop signal saves the last finished round."""
+) -> tuple[FederationState, dict[str, Any]]:
+    """All rounds that are left, and what the result says of an early end. A stop signal saves the last finished round."""
     run, every = simulation.experiment.run, simulation.experiment.evaluation.every
+    ending: dict[str, Any] = {}
     # State and events change hands in one assignment, so that a signal at any moment finds them in step.
-    done = (state, folder.position() if folder else 0)
+    done = (state, folder.position() if folder else {})
     saved = time.monotonic()
     try:
         with stop_signals():
             try:
                 while done[0].round < run.rounds:
                     following, event = simulation.step(done[0])
+                    if folder and simulation.accounts:
+                        folder.ledger.write(simulation.accounts.receipt(done[0], following))
                     last = following.round == run.rounds
                     events = [event]
                     if last or (every and following.round % every == 0):
@@ -191,10 +203,18 @@ def _drive(
                     for event in events:
                         for listener in listeners:
                             listener.emit(event)
-                    done = (following, folder.position() if folder else 0)
+                    done = (following, folder.position() if folder else {})
                     if folder and (last or time.monotonic() - saved >= run.checkpoint_seconds):
                         folder.save(*done)
                         saved = time.monotonic()
+            except PrivacyBudgetExhausted as reason:
+                ending = {"stopped": str(reason)}
+                if folder:
+                    folder.save(*done)
+                if not every or done[0].round % every:
+                    event = simulation.evaluate(done[0])
+                    for listener in listeners:
+                        listener.emit(event)
             except Signalled:
                 if folder:
                     folder.save(*done)
@@ -206,7 +226,7 @@ def _drive(
         raise Stopped(
             f"{reached} Go on with: phalanx resume {shlex.quote(str(folder.path))}", exit_code=128 + stop.number
         ) from None
-    return done[0]
+    return done[0], ending
 
 
 def _summary(experiment: Experiment, rows: list[dict[str, Any]], module: nn.Module) -> dict[str, Any]:

@@ -17,7 +17,7 @@ What comes back is an upper bound: PLD's cells are rounded pessimistically, and 
 import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal, TypedDict, Unpack
 
 from phalanx.core.errors import ConfigError
@@ -56,6 +56,24 @@ def composed_epsilon(spendings: Iterable[Spending], delta: float, **counting: Un
     _in_range("delta", delta, 0, 1)
     sampling, accountant, neighbours = settled(**counting)
     return _epsilon(_parts(spendings, sampling, neighbours), delta, sampling, accountant)
+
+
+def largest_epsilon(histories: Iterable[tuple[Spending, ...]], delta: float, **counting: Unpack[Counting]) -> float:
+    """The largest ε of several units, each with what it was used for; 0 without any. Raises: as `epsilon`.
+
+    RDP of everyone, and PLD only of those whom RDP does not rule out: thousands of clients take a few distributions.
+    """
+    sampling, accountant, neighbours = settled(**counting)
+    by_moments: Counting = {"sampling": sampling, "neighbours": neighbours, "accountant": "rdp"}
+    bounds = {history: composed_epsilon(history, delta, **by_moments) for history in set(histories)}
+    if accountant == "rdp":
+        return max(bounds.values(), default=0.0)
+    largest = 0.0
+    for history in sorted(bounds, key=lambda history: -bounds[history]):
+        if bounds[history] <= largest:
+            break
+        largest = max(largest, composed_epsilon(history, delta, **counting))
+    return largest
 
 
 def delta(epsilon: float, noise_multiplier: float, sample_rate: float, steps: int, **counting: Unpack[Counting]) -> float:
@@ -158,7 +176,8 @@ def _epsilon(parts: tuple[_Part, ...], delta: float, sampling: Sampling, account
     if any(z == 0 for z, _, _ in parts):
         return math.inf
     if accountant == "rdp":
-        return _bounded(_rdp(parts, sampling).get_epsilon(delta))
+        moments = sum(count * _moments(z, q, sampling) for z, q, count in parts)
+        return _bounded(dp_accounting().rdp.compute_epsilon(_orders(), moments, delta)[0])
     rough = _rough(parts, delta)
     if rough == 0 or rough > 4 * LARGEST:
         return _bounded(rough)
@@ -195,6 +214,17 @@ def _rdp(parts: tuple[_Part, ...], sampling: Sampling, orders: tuple[int, ...] |
     for z, q, count in parts:
         accountant.compose(_event(z, q, sampling), count)
     return accountant
+
+
+@lru_cache(maxsize=1024)
+def _moments(z: float, q: float, sampling: Sampling) -> Any:
+    """RDP of one step at all orders: what takes the time, and only adds up over the steps."""
+    return _rdp(((z, q, 1),), sampling).rdp
+
+
+@cache
+def _orders() -> Any:
+    return dp_accounting().rdp.RdpAccountant().orders
 
 
 def _event(z: float, q: float, sampling: Sampling) -> Any:

@@ -5,7 +5,7 @@ that are finite and not absurdly large. Both count what they drop by reason. Fro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from statistics import median_low
 from typing import Annotated, Literal
@@ -89,6 +89,10 @@ class Screening(Component):
     def __post_init__(self) -> None:
         if self.max_samples is not None and self.weights == "uniform":
             raise ConfigError('screening.max_samples limits weights by samples; set screening.weights = "samples" with it.')
+
+    def each_alone(self) -> "Screening":
+        """The same without the cap, which compares rows: so no client decides whether another one counts."""
+        return replace(self, norm_cap=1e300)
 
     def screen(self, rows: Rows, ids: Sequence[int], samples: Tensor) -> tuple[Updates, list[Rejection]]:
         """The updates that go to the rule. `samples` `[k]` are the server's own counts.

@@ -20,6 +20,7 @@ from phalanx.metrics import evaluate
 from phalanx.server.aggregation import aggregate, combined_buffers, owned, root
 from phalanx.server.events import Stopwatch
 from phalanx.server.state import FederationState
+from phalanx.simulation.accounts import Accounts
 from phalanx.simulation.attack import attack
 from phalanx.simulation.clients import Clients
 from phalanx.simulation.devices import CPU, choose_devices
@@ -50,6 +51,9 @@ class Simulation:
         self.sample_counts = torch.tensor([len(index) for index in federation.clients])
         # Buffers that do not travel (counters, caches) as they were: they must not tell how often a model was tested.
         self._resting = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        self.accounts = Accounts.of(experiment, self.sample_counts)
+        is_private_sum = self.accounts is not None and self.accounts.clients is None
+        self._screening = experiment.screening.each_alone() if is_private_sum else experiment.screening
         check(fitted, self.federation, self.model, self._context(self.initial_state()))
         self._rest(self.model)
         self.clients = Clients(fitted, self.federation, self.model, self.layout, self.devices)
@@ -83,12 +87,17 @@ class Simulation:
         )
 
     def step(self, state: FederationState) -> tuple[FederationState, Event]:
-        """One round: sample, train, attack, screen, aggregate, step. `state` is not changed."""
+        """One round: sample, train, attack, screen, aggregate, step. `state` is not changed.
+
+        Raises: PrivacyBudgetExhausted, before anyone trains, if the round would cost more than the run may spend.
+        """
         experiment, watch, context = self.experiment, Stopwatch(), self._context(state)
         with watch.phase("train"):
             sampled = experiment.participation.sample(self.federation.num_clients, context)
             attackers = experiment.adversary.active(sampled, self.federation.num_clients, context)
             ids = tuple(sampled.tolist())
+            if self.accounts:
+                self.accounts.afford(state, ids)
             rows, clients = self.clients.train(ids, attackers, state.clients, context)
         loss = honest_loss(rows, attackers)
         with watch.phase("attack"):
@@ -106,7 +115,7 @@ class Simulation:
         # Training is over for this round: its workers' cores are free.
         with watch.phase("screen"), workers(experiment.run.workers):
             counts = {status.name.lower(): int((rows.status == status).sum()) for status in Status if status != Status.SENT}
-            updates, rejected = experiment.screening.screen(rows, ids, self.sample_counts[sampled])
+            updates, rejected = self._screening.screen(rows, ids, self.sample_counts[sampled])
         with watch.phase("aggregate"), workers(experiment.run.workers):
             rooted = replace(context, root=self._root(context, rows))
             result, rule, reason = aggregate(experiment.aggregator, updates, state.rule, rooted)
@@ -124,7 +133,7 @@ class Simulation:
             rule=self._owned(rule),
             server=server,
         )
-        return following, round_event(
+        event = round_event(
             state.round,
             sampled=len(ids),
             absent=counts,
@@ -137,6 +146,9 @@ class Simulation:
             attack=reached,
             seconds=watch.seconds,
         )
+        if self.accounts:
+            event = replace(event, values={**event.values, **self.accounts.values(state, following)})
+        return following, event
 
     def evaluate(self, state: FederationState) -> Event:
         """Test the model of `state`: accuracy, and attack success if the adversary has a target."""

@@ -48,6 +48,7 @@ from phalanx.aggregators import (
     TrimmedMean,
 )
 from phalanx.core.families import Aggregator
+from phalanx.privacy import AdaptiveCentralDP, CentralDP
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,12 @@ _CLIPS_TO_A_FIXED_NORM = _CLIPS | {
     "identical_rows": "a common row above the bound is clipped too",
 }
 _ADDS_NOISE = {"identical_rows": "noise is added"}
+_NOISE = {law: "noise is added" for law in ("zeros", "coordinate_range", "convex_hull")}
 
+_DIVIDES_BY_WHAT_IS_EXPECTED = _CLIPS_TO_A_FIXED_NORM | {
+    "mean_without_byzantine": "it divides by the expected number of clients",
+    "identical_rows": "the same",
+}
 _VOTES = {
     "translation": "signs change with the origin",
     "scale": "the step is fixed",
@@ -164,6 +170,9 @@ AGGREGATORS: tuple[AggregatorExample, ...] = (
     AggregatorExample(NormClipping(max_norm=1.0), _CLIPS_TO_A_FIXED_NORM),
     AggregatorExample(NormClipping(quantile=0.5), _CLIPS),
     AggregatorExample(NormClippingWithNoise(max_norm=1.0), _CLIPS_TO_A_FIXED_NORM | {"zeros": "noise is added"}),
+    AggregatorExample(CentralDP(1.0, noise_multiplier=0.0, expected_clients=11.0), _DIVIDES_BY_WHAT_IS_EXPECTED),
+    AggregatorExample(CentralDP(1.0, noise_multiplier=1.0, expected_clients=11.0), _DIVIDES_BY_WHAT_IS_EXPECTED | _NOISE),
+    AggregatorExample(AdaptiveCentralDP(noise_multiplier=1.0, expected_clients=11.0), _DIVIDES_BY_WHAT_IS_EXPECTED | _NOISE),
     AggregatorExample(Flame(), _CLIPS | _ADDS_NOISE),
     AggregatorExample(Flame(noise=PaperNoise(level=0.0)), _CLIPS),
     AggregatorExample(

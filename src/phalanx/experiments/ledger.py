@@ -1,0 +1,52 @@
+"""The ledger of a private run, privacy.jsonl: what each round spends is on the disk before anything noised leaves the process.
+
+Noise from the seed is the same again when a run goes on after a crash, so what is made twice is paid once. Noise from the
+operating system is another one: its receipts after the last checkpoint were spent, too.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from phalanx.core.errors import CheckpointError
+
+
+class Ledger:
+    """One JSON object a round, appended and flushed to the disk; nothing is ever taken out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def position(self) -> int:
+        """Its length in bytes: a checkpoint says how far it has come."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def write(self, receipt: Mapping[str, Any]) -> None:
+        """Append a receipt. Raises: CheckpointError if that is not on the disk."""
+        try:
+            with self.path.open("ab") as file:
+                file.write(json.dumps(receipt).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path} cannot be written: {error.strerror}. What is spent must be on record."
+            ) from None
+
+    def since(self, position: int) -> list[dict[str, Any]]:
+        """The receipts behind `position`. A torn last line is cut off: what it was written for was never released.
+
+        Raises: CheckpointError if the ledger is shorter than that, or damaged.
+        """
+        text = self.path.read_bytes() if self.path.exists() else b""
+        if len(text) < position:
+            raise CheckpointError(f"{self.path} is shorter than its checkpoint says: what was spent cannot be known any more.")
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):
+            os.truncate(self.path, whole)
+        try:
+            return [json.loads(line) for line in text[position:whole].splitlines()]
+        except ValueError:
+            raise CheckpointError(f"{self.path} is damaged: what was spent cannot be known any more.") from None
