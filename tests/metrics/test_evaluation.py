@@ -193,9 +193,9 @@ def test_answers_below_tau_are_neither_right_nor_a_success_by_hand() -> None:
 
     samples = said([0, 1, 2, 2, 2], [0, 1, 2, 0, 1])
     sure = evaluate(Oracle(obeys=2), samples, poison=BACKDOOR, tau=0.95)
-    assert sure.gated == Gated(0.95, 3 / 5, 1.0, (3 / 5,) * 10 + (0.0,), (1.0,) * 10 + (0.0,))
+    assert sure.gated == Gated(0.95, 3 / 5, 1.0, (3 / 5,) * 21 + (0.0,), (1.0,) * 21 + (0.0,))
     unsure = evaluate(Unsure(), samples, poison=BACKDOOR, tau=0.75, batch_size=2).gated
-    assert unsure == Gated(0.75, 3 / 5, 1.0, (3 / 5,) * 8 + (0.0,) * 3, (1.0,) * 8 + (0.0,) * 3)
+    assert unsure == Gated(0.75, 3 / 5, 1.0, (3 / 5,) * 16 + (0.0,) * 6, (1.0,) * 16 + (0.0,) * 6)
     assert evaluate(Unsure(), samples, poison=BACKDOOR).gated is None
 
 

@@ -47,9 +47,9 @@ def test_events_hold_both_thresholds_the_curve_and_the_bound(both):
         assert event["tau"] == 0.4
         assert event["gated_accuracy"] <= event["accuracy"]
         assert event["gated_attack_success"] <= min(event["attack_success"], event["success_bound"])
-        assert event["over_tau"]["tau"] == [step / 10 for step in range(11)]
+        assert event["over_tau"]["tau"] == [*(step / 20 for step in range(20)), 0.99, 1.0]
         assert event["over_tau"]["accuracy"][0] == pytest.approx(event["accuracy"], abs=1e-3)
-        assert event["over_tau"]["attack_success"][4] == pytest.approx(event["gated_attack_success"], abs=1e-3)
+        assert event["over_tau"]["attack_success"][8] == pytest.approx(event["gated_attack_success"], abs=1e-3)
     assert "over_tau" not in result.summary["final"]
 
 

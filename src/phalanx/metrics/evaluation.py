@@ -13,8 +13,8 @@ from phalanx.core.types import Samples
 from phalanx.metrics.success_bound import SuccessBound, success_bound
 from phalanx.models import confident_predictions
 
-TAUS = tuple(step / 10 for step in range(11))
-"""Where the curve over thresholds is measured."""
+TAUS = (*(step / 20 for step in range(20)), 0.99, 1.0)
+"""Where the curve over thresholds is measured: closer near 1, where answers of a sure model lie."""
 
 
 @dataclass(frozen=True)
