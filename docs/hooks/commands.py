@@ -1,5 +1,6 @@
 """`<!-- commands -->` becomes the reference of the command line, read off the commands themselves."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ EXAMPLES = {
     "data": "phalanx data digits --set partition.kind=dirichlet --set partition.alpha=0.1",
     "schema": "phalanx schema > phalanx.schema.json",
     "conformance": "phalanx conformance --library byzfl --json > byzfl.json",
+    "privacy plan": "phalanx privacy plan --epsilon 2 --delta 1e-5 --steps 300 --sample-rate 0.05",
 }
 """One line for every command; `tests/test_documents.py` parses them."""
 
@@ -31,8 +33,16 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def commands() -> str:
     """All commands in the order of `phalanx --help`."""
-    group = typer.main.get_command(app)
-    return "\n\n".join(command(name, found) for name, found in group.commands.items())  # type: ignore[attr-defined]
+    return "\n\n".join(command(name, found) for name, found in each_command(typer.main.get_command(app)))
+
+
+def each_command(group: click.Command, *names: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command with its name, those of groups with both: `privacy plan`."""
+    for name, found in group.commands.items():  # type: ignore[attr-defined]
+        if isinstance(found, click.Group):
+            yield from each_command(found, *names, name)
+        else:
+            yield " ".join([*names, name]), found
 
 
 def command(name: str, found: click.Command) -> str:
@@ -40,7 +50,7 @@ def command(name: str, found: click.Command) -> str:
     context = click.Context(found, info_name=f"phalanx {name}")
     usage = " ".join(found.collect_usage_pieces(context))
     rows = [[f"`{shown(parameter)}`", help_of(parameter)] for parameter in found.params if parameter.name != "help"]
-    heading = f"## phalanx {name} {{ #{name} }}"
+    heading = f"## phalanx {name} {{ #{name.replace(' ', '-')} }}"
     text = [
         heading,
         found.help or "",

@@ -14,16 +14,28 @@ from phalanx.core.errors import (
     ConfigError,
     DataError,
     PreconditionError,
+    PrivacyBudgetExhausted,
     Stopped,
     WorkerError,
 )
 
 GROUP = typer.main.get_command(app)
+
+
+def each_command(group, *names):
+    """Every command by its name, groups and what is in them alike."""
+    for name, command in group.commands.items():
+        yield " ".join([*names, name]), command
+        if isinstance(command, click.Group):
+            yield from each_command(command, *names, name)
+
+
+COMMANDS = dict(each_command(GROUP))
 TEXTS = {
     "phalanx": [GROUP.help, GROUP.epilog],
     **{
         name: [command.help, *(getattr(parameter, "help", None) for parameter in command.params)]
-        for name, command in GROUP.commands.items()
+        for name, command in COMMANDS.items()
     },
 }
 
@@ -34,9 +46,9 @@ def test_nothing_in_a_help_text_is_taken_for_markup(name):
         assert Text.from_markup(text).plain == text
 
 
-@pytest.mark.parametrize("name", GROUP.commands)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_argument_and_option_is_explained(name):
-    command = GROUP.commands[name]
+    command = COMMANDS[name]
     assert command.help
     for parameter in command.params:
         assert parameter.help, f"{name} {parameter.name}"
@@ -51,6 +63,7 @@ def test_every_command_argument_and_option_is_explained(name):
         (PreconditionError("no"), 2),
         (CheckpointError("no"), 1),
         (WorkerError("no"), 1),
+        (PrivacyBudgetExhausted("no"), 3),
         (Stopped("no", exit_code=143), 143),
         (KeyboardInterrupt(), 130),
         (OSError(errno.ENOSPC, "No space left on device"), 1),

@@ -1,7 +1,7 @@
 """The commands' arguments and help. What they do is one module each, imported when called: it needs torch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -141,6 +141,50 @@ def conformance(
     from phalanx.cli.conforming import show_conformance
 
     show_conformance(library, as_json=as_json)
+
+
+def plan(
+    epsilon: Annotated[float | None, typer.Option("--epsilon", metavar="ε", help="What it may cost.")] = None,
+    delta: Annotated[
+        float | None, typer.Option("--delta", metavar="δ", help="The chance that ε does not hold: below 1 / (number of units).")
+    ] = None,
+    noise_multiplier: Annotated[
+        float | None,
+        typer.Option("--noise-multiplier", metavar="z", help="The noise's standard deviation, relative to the clip norm."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="T", help="How many noised sums: rounds of central_dp, steps of dpsgd.")
+    ] = None,
+    sample_rate: Annotated[
+        float, typer.Option("--sample-rate", metavar="q", help="The share of units in a step, on average.")
+    ] = 1.0,
+    sampling: Annotated[
+        Literal["poisson", "fixed_size", "none"],
+        typer.Option("--sampling", help="How units are chosen: poisson, fixed_size (RDP only), or none, so that q is 1."),
+    ] = "poisson",
+    unit: Annotated[Literal["client", "example"], typer.Option("--unit", help="Who is hidden: client or example.")] = "client",
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw ε over the steps into a PNG, SVG or PDF.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Three of ε, δ, z and T give the fourth: what a run will cost, how much noise a budget asks for, how long it lasts.
+
+    PLD and RDP side by side, with ε on the way there, and what it means.
+    """
+    from phalanx.cli.planning import show_plan
+
+    show_plan(
+        unit,
+        sampling,
+        plot,
+        as_json=as_json,
+        epsilon=epsilon,
+        delta=delta,
+        noise_multiplier=noise_multiplier,
+        steps=steps,
+        sample_rate=sample_rate,
+    )
 
 
 def demo() -> None:

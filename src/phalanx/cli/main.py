@@ -8,10 +8,19 @@ from typing import Annotated
 import typer
 
 from phalanx.cli import commands
-from phalanx.core.errors import CapabilityError, ConfigError, DataError, PhalanxError, PreconditionError, Stopped
+from phalanx.core.errors import (
+    CapabilityError,
+    ConfigError,
+    DataError,
+    PhalanxError,
+    PreconditionError,
+    PrivacyBudgetExhausted,
+    Stopped,
+)
 
 EPILOG = """Exit codes: 0 done · 1 the run failed, a cell did, or a folder cannot be used · 2 the input was wrong, and
-nothing has started · 130 stopped by Ctrl-C, 143 by SIGTERM: what was done is saved, go on with phalanx resume.
+nothing has started · 3 the privacy budget was spent, and the result is of fewer rounds · 130 stopped by Ctrl-C, 143 by SIGTERM:
+what was done is saved, go on with phalanx resume.
 
 First steps: phalanx demo · phalanx list · phalanx run FILE"""
 
@@ -33,6 +42,9 @@ app.command("list")(commands.list_components)
 app.command("data")(commands.data)
 app.command("schema")(commands.schema)
 app.command("conformance")(commands.conformance)
+privacy = typer.Typer(help="What differential privacy costs.", no_args_is_help=True, rich_markup_mode="rich")
+privacy.command("plan")(commands.plan)
+app.add_typer(privacy, name="privacy")
 
 
 @app.callback(invoke_without_command=True)
@@ -52,6 +64,8 @@ def main() -> None:
         app()
     except Stopped as stopped:
         _fail(str(stopped), stopped.exit_code)
+    except PrivacyBudgetExhausted as spent:
+        _fail(str(spent), 3)
     except (ConfigError, DataError, CapabilityError, PreconditionError) as error:
         _fail(str(error), 2)
     except PhalanxError as error:

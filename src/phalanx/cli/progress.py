@@ -55,6 +55,8 @@ class ProgressSink:
         match event.kind:
             case "resumed":
                 self._resumed(event)
+            case "privacy":
+                self._privacy(event)
             case "round":
                 self._round(event)
             case "evaluation":
@@ -65,6 +67,11 @@ class ProgressSink:
             self._say(str(remark))
         self._say(f"Going on after round {event.round} of {self.rounds}.")
         self._bar.update(self._task, completed=event.round)
+
+    def _privacy(self, event: Event) -> None:
+        self._say(f"Privacy in the end, at most: {event.values['statement']}")
+        if (budget := event.values.get("max_epsilon")) is not None:
+            self._say(f"The run ends before a round that would pass ε = {budget:g}.")
 
     def _round(self, event: Event) -> None:
         if reason := event.values.get("kept_model"):

@@ -10,13 +10,14 @@ from rich.table import Table
 from phalanx.cli.progress import ProgressSink, percent
 from phalanx.cli.terminal import console
 from phalanx.config import Experiment
+from phalanx.core.errors import PrivacyBudgetExhausted
 from phalanx.core.toml import parse_setting
 from phalanx.experiments import RunResult, experiment_of, run
 from phalanx.metrics import EXPLANATION
 
 
 def run_file(file: Path, settings: list[str], out: Path | None, *, as_json: bool = False) -> None:
-    """Run the experiment in a TOML file."""
+    """Run the experiment in a TOML file. Raises: PrivacyBudgetExhausted in the end, if its budget ended it early."""
     experiment = Experiment.load(file, dict(map(parse_setting, settings)))
     _run(experiment, out or Path("runs") / f"{file.stem}-{experiment.digest()}", as_json=as_json)
 
@@ -35,10 +36,14 @@ def _run(experiment: Experiment, folder: Path, *, as_json: bool) -> None:
         _say(shown, f"This run is finished already; delete {folder} to run it again.")
     if as_json:
         print(json.dumps(document(result), indent=2))  # noqa: T201 - the command's output
-        return
-    shown.print(summary(result))
-    _say(shown, f"{folder}")
-    _say(shown, f"Next: phalanx show {folder} · phalanx report {folder}")
+    else:
+        shown.print(summary(result))
+        if spent := result.summary.get("privacy"):
+            _say(shown, f"Privacy: {spent['statement']}")
+        _say(shown, f"{folder}")
+        _say(shown, f"Next: phalanx show {folder} · phalanx report {folder}")
+    if stopped := result.summary.get("stopped"):
+        raise PrivacyBudgetExhausted(f"{stopped} The last model is in {folder}.")
 
 
 def document(result: RunResult) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def document(result: RunResult) -> dict[str, Any]:
 def summary(result: RunResult) -> Table:
     """The end of a run as a small table."""
     final, experiment = result.summary["final"], result.experiment
-    table = Table(title=f"{experiment.aggregator.kind} after {experiment.run.rounds} rounds", show_header=False, min_width=44)
+    table = Table(title=f"{experiment.aggregator.kind} after {final['round'] + 1} rounds", show_header=False, min_width=44)
     table.add_row("accuracy", percent(final.get("accuracy")))
     if "attack_success" in final:
         base = percent(final.get("base_rate"))

@@ -1,12 +1,22 @@
 """`PrivacyPlan`: any three of ε, δ, z and T give the fourth."""
 
 from dataclasses import dataclass
-from typing import Self, Unpack
+from typing import Self, TypedDict, Unpack
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.privacy import Neighbours, Sampling
 from phalanx.privacy import accounting
 from phalanx.privacy.accounting import AccountantName, Counting
+
+
+class Known(TypedDict, total=False):
+    """What is known of a plan: the sample rate, and three of the others."""
+
+    sample_rate: float
+    epsilon: float | None
+    delta: float | None
+    noise_multiplier: float | None
+    steps: int | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+"""`phalanx privacy plan`: three of ε, δ, z and T give the fourth, as PLD and RDP count it, with ε on the way there."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Unpack
+
+from rich.table import Table
+from rich.text import Text
+
+from phalanx.cli.spark import spark
+from phalanx.cli.terminal import console
+from phalanx.core.errors import ConfigError
+from phalanx.core.privacy import Sampling, Unit
+from phalanx.privacy import PrivacyPlan, PrivacyStatement
+from phalanx.privacy.accounting import AccountantName, Counting
+from phalanx.privacy.plan import Known
+from phalanx.privacy.statement import shown
+
+POINTS = 20
+TRUSTED: dict[Unit, str] = {"client": "the server", "example": "the client that holds it"}
+NAMES: dict[AccountantName, str] = {"pld": "PLD", "rdp": "RDP"}
+
+
+def show_plan(unit: Unit, sampling: Sampling, plot: Path | None, *, as_json: bool, **known: Unpack[Known]) -> None:
+    """Print the plan by each accountant that can count it; draw it too, if asked for.
+
+    Raises: ConfigError if not three of the four are known, or nothing fits.
+    """
+    accountants: tuple[AccountantName, ...] = ("rdp",) if sampling == "fixed_size" else ("pld", "rdp")
+    plans = [PrivacyPlan.solve(**known, **_counting(sampling, accountant)) for accountant in accountants]
+    curves = [plan.curve(POINTS) for plan in plans]
+    if plot is not None:
+        _draw(plot, plans, curves)
+    if as_json:
+        documents = [_document(unit, plan, curve) for plan, curve in zip(plans, curves)]
+        print(json.dumps(documents, indent=2, ensure_ascii=False))  # noqa: T201 - the command's output
+        return
+    console().print(_table(plans, curves))
+    for plan in plans:
+        console().print(Text(str(_statement(unit, plan))), soft_wrap=True)
+    if plot is not None:
+        console().print(Text(f"Written: {plot}"), soft_wrap=True)
+
+
+def _counting(sampling: Sampling, accountant: AccountantName) -> Counting:
+    return {"sampling": sampling, "accountant": accountant}
+
+
+def _statement(unit: Unit, plan: PrivacyPlan) -> PrivacyStatement:
+    return PrivacyStatement(
+        plan.epsilon, plan.delta, unit, plan.neighbours, plan.sampling, plan.accountant, trusted=TRUSTED[unit]
+    )
+
+
+def _document(unit: Unit, plan: PrivacyPlan, curve: list[tuple[int, float]]) -> dict[str, Any]:
+    """The plan's fields, its statement, and `curve`: [[steps, ε], …]."""
+    return {**asdict(plan), "statement": str(_statement(unit, plan)), "curve": curve}
+
+
+def _table(plans: list[PrivacyPlan], curves: list[list[tuple[int, float]]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    for plan in plans:
+        table.add_column(NAMES[plan.accountant], justify="right")
+    table.add_row("ε", *(shown(plan.epsilon) for plan in plans))
+    table.add_row("δ", *(f"{plan.delta:.3g}" for plan in plans))
+    table.add_row("noise multiplier z", *(f"{plan.noise_multiplier:.5g}" for plan in plans))
+    table.add_row("steps T", *(f"{plan.steps:,}" for plan in plans))
+    table.add_row("sample rate q", *(f"{plan.sample_rate:g}" for plan in plans))
+    top = max((epsilon for curve in curves for _, epsilon in curve), default=0.0)
+    table.add_row("ε over the steps", *(spark([epsilon for _, epsilon in curve], width=POINTS, top=top) for curve in curves))
+    for name, share in (("a quarter of them", 4), ("half of them", 2)):
+        table.add_row(f"ε after {name}", *(shown(curve[(len(curve) - 1) // share][1]) for curve in curves))
+    return table
+
+
+def _draw(path: Path, plans: list[PrivacyPlan], curves: list[list[tuple[int, float]]]) -> None:
+    from phalanx.report.style import DASHES, LINES, PAPER, figure_with_axes, style
+
+    if path.suffix.lower() not in (".pdf", ".png", ".svg"):
+        raise ConfigError(f"--plot writes .pdf, .png, .svg; got {path.name!r}.")
+    figure, axes = figure_with_axes()
+    for plan, curve, colour, dash in zip(plans, curves, LINES, DASHES):
+        steps, epsilons = zip(*curve)
+        axes.plot(steps, epsilons, color=colour, linestyle=dash, label=NAMES[plan.accountant])
+    axes.set_xlabel("steps")
+    axes.set_ylabel(f"ε at δ = {plans[0].delta:.3g}")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    try:
+        with style():
+            figure.savefig(path, dpi=200, facecolor=PAPER)
+    except OSError as error:
+        raise ConfigError(f"The plot {path} cannot be written: {error.strerror}. Choose another place.") from None
