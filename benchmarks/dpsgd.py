@@ -100,8 +100,8 @@ def workloads(quick: bool) -> list[Workload]:
     return [
         Workload("MNIST CNN, batch 256", CNN(), 1, 2560, 256, 5, 2),
         Workload(f"logistic regression, {clients} clients, batch 10", LogisticRegression(), clients, 100, 10, 10, 5),
-        Workload(f"MLP 784-200-10, {clients} clients, batch 10", MLP(hidden=(200,)), clients, 100, 10, 10, 5),
-        Workload(f"small CNN, {clients} clients, batch 10", CNN(), clients, 100, 10, 10, 5),
+        Workload(f"MLP 784-200-10, {clients} clients, batch 10", MLP(hidden=(200,)), clients, 50, 10, 5, 5),
+        Workload(f"small CNN, {clients} clients, batch 10", CNN(), clients, 50, 10, 5, 5),
     ]
 
 
@@ -121,7 +121,7 @@ def measure(quick: bool) -> list[Row]:
                 cohorts.opacus,
                 cohorts.way(SGD(LR, steps=1)),
                 *(cohorts.way(trainer) for trainer in ways),
-                repeats=2 if quick else 5,
+                repeats=2 if quick else 3,
                 clock=time.thread_time,
             )
             rows += [

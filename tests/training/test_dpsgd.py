@@ -17,9 +17,11 @@ from phalanx.core import params as flat
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import DataAttack
 from phalanx.core.params import Layout
+from phalanx.core.privacy import spendings
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, Status
 from phalanx.data import IID, Synthetic
 from phalanx.models import LogisticRegression
+from phalanx.privacy.accounting import epsilon
 from phalanx.training import (
     DPSGD,
     SGD,
@@ -266,6 +268,11 @@ def test_what_is_promised_is_what_is_done(world, nets):
     assert [one.steps for one in promised] == rows.steps.tolist() == [8, 2]
     assert [one.sample_rate for one in promised] == [4 / 13, 1.0]
     assert {one.noise_multiplier for one in promised} == {0.8}
+    state = TRAINER.train(here.cohort, {}, here.context, here.rows())
+    state = TRAINER.train(replace(here.cohort, ids=(1, 0), index=here.index[::-1]), state, here.context, here.rows())
+    assert {name: spendings(spent) for name, spent in state.items()} == {
+        f"{client}.spent": (replace(one, steps=2 * one.steps),) for client, one in enumerate(promised)
+    }
     mechanism = WorkerMomentum(TRAINER).mechanism(13)
     assert mechanism == TRAINER.mechanism(13)
     assert (mechanism.unit, mechanism.neighbours, mechanism.sampling) == ("example", "add/remove", "poisson")
@@ -283,22 +290,28 @@ class _Recorder:
         self.events.append(event)
 
 
-def test_a_federation_learns_through_the_noise_and_its_events_hold_no_loss():
-    recorder, experiment = (
-        _Recorder(),
-        phalanx.Experiment(
-            run=RunSettings(rounds=5, seed=1),
-            data=Synthetic(num_samples=1200, num_features=10, num_classes=3),
-            partition=IID(num_clients=4),
-            model=LogisticRegression(),
-            training=DPSGD(0.5, epochs=1, batch_size=64, noise_multiplier=1.0),
-        ),
+def test_a_federation_learns_through_the_noise_and_its_events_hold_no_loss_but_what_each_client_spent():
+    """Seven clients of 214 or 215 samples: q of their own, four steps a round; the largest ε is that of the smaller ones."""
+    recorder = _Recorder()
+    experiment = phalanx.Experiment(
+        run=RunSettings(rounds=5, seed=1),
+        data=Synthetic(num_samples=1500, num_features=10, num_classes=3),
+        partition=IID(num_clients=7),
+        model=LogisticRegression(),
+        training=DPSGD(0.5, epochs=1, batch_size=64, noise_multiplier=1.0),
     )
     private = phalanx.run(experiment, sinks=[recorder]).metrics[-1]["accuracy"]
     plain = phalanx.run(replace(experiment, training=SGD(0.5, epochs=1, batch_size=64))).metrics[-1]["accuracy"]
     assert private > plain - 0.1
     assert plain > 0.7
-    assert [event.values["loss"] for event in recorder.events if event.kind == "round"] == [None] * 5
+    rounds = [event.values for event in recorder.events if event.kind == "round"]
+    assert [values["loss"] for values in rounds] == [None] * 5
+    for made, values in enumerate(rounds, start=1):
+        assert values["epsilon"] == pytest.approx(epsilon(1.0, 64 / 214, 4 * made, 1e-5), rel=1e-5)
+        each = {bound for _, bound in values["client_epsilons_rdp"]}
+        expected = [epsilon(1.0, 64 / size, 4 * made, 1e-5, accountant="rdp") for size in (215, 214)]
+        assert sorted(each) == pytest.approx(expected, rel=1e-3)
+    assert "each example · add/remove · δ = 1e-05 · Poisson sampling · PLD" in recorder.events[0].values["statement"]
 
 
 @pytest.mark.parametrize("engine", ["loop", "linear"])

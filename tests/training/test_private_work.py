@@ -118,3 +118,17 @@ def test_noise_is_independent_of_the_batches(world, nets):
     fresh.draw_noise(other)
     assert torch.equal(one, other)
     assert isinstance(work(here), PrivateWork)
+
+
+def test_batches_and_noise_from_the_system_are_never_the_same_and_as_they_should_be(world, nets):
+    """Eight standard deviations: nothing here can be seeded."""
+    clients = [work(world(nets["mlp"], (20,)), secure_rng=True).client(0) for _ in range(2)]
+    batches, noise = [taken(client).double() for client in clients], torch.empty(2, 5000)
+    for client, row in zip(clients, noise):
+        client.draw_noise(row)
+    assert not torch.equal(*batches)
+    assert not torch.equal(*noise)
+    assert (torch.stack(batches).mean(dim=(0, 1)) - 0.2).abs().max() < 8 * math.sqrt(0.2 * 0.8 / 800)
+    assert abs(noise.var() - 1) < 8 * math.sqrt(2 / 10000)
+    assert DPSGD(0.1, epochs=1, noise_multiplier=1.0).mechanism(9).is_reproducible
+    assert not DPSGD(0.1, epochs=1, noise_multiplier=1.0, secure_rng=True).mechanism(9).is_reproducible

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from phalanx.core.errors import ConfigError
 from phalanx.core.numbers import Momentum, NonNegativeFloat32, Share
 from phalanx.core.params import trainable
-from phalanx.core.privacy import Mechanism, Spending
+from phalanx.core.privacy import Mechanism, Spending, added
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines import layers, private_linear, private_loop
 from phalanx.training.example_clipping import ExampleClipping, FlatClipping
@@ -54,6 +54,8 @@ class DPSGD(LocalTrainer):
     weight_decay: NonNegativeFloat32 = 0.0
     gradients: Literal["auto", "layers", "vmap"] = "auto"
     """How the loop works out examples' gradients: auto takes the layers' own algebra where all are known, else vmap."""
+    secure_rng: bool = False
+    """Batches and noise from the operating system: nobody can draw them again, and so nobody can repeat the run."""
 
     def optimizer(self, lr: float) -> Descent:
         """Descent without a past."""
@@ -88,7 +90,8 @@ class DPSGD(LocalTrainer):
         """Of a client with so many samples nothing leaves but noised sums over Poisson batches; without noise no claim."""
         if not self.noise_multiplier:
             return None
-        return Mechanism("example", "add/remove", "poisson", self.spending(num_samples), trusted="the client that holds it")
+        spending, is_reproducible = self.spending(num_samples), not self.secure_rng
+        return Mechanism("example", "add/remove", "poisson", spending, "the client that holds it", is_reproducible)
 
     def spending(self, num_samples: int) -> Spending:
         """z, q and the steps of one round; an epoch has as many as expected batches cover the samples."""
@@ -114,10 +117,11 @@ class DPSGD(LocalTrainer):
             optimizer=lambda: self.optimizer(lr),
             clipping=self.clipping,
             spending=self.spending,
+            secure_rng=self.secure_rng,
         )
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
-        """Train the cohort in `context.model`; nothing is remembered between rounds.
+        """Train the cohort in `context.model`; what is remembered between rounds is what each client has spent.
 
         Raises: ConfigError if the context has no model or the engine does not suit it.
         """
@@ -128,4 +132,8 @@ class DPSGD(LocalTrainer):
             private_linear.train(work, out)
         else:
             private_loop.train(work, context.model, out, self.gradients_for(context.model))
-        return {}
+        spent = dict[str, Tensor]()
+        if self.noise_multiplier:
+            for name, index in ((f"{client}.spent", index) for client, index in zip(cohort.ids, cohort.index) if len(index)):
+                spent[name] = added(state.get(name), self.spending(len(index)))
+        return spent

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from phalanx.core import rng
 from phalanx.core.privacy import Spending
 from phalanx.training.example_clipping import ExampleClipping
 from phalanx.training.work import ClientWork, LocalWork
@@ -18,10 +19,14 @@ _DRAWN_TOGETHER = 1 << 20
 
 @dataclass(frozen=True)
 class PrivateWork(LocalWork):
-    """Local training in Poisson batches with clipped examples and noise, as much as `spending` says of a number of samples."""
+    """Local training in Poisson batches with clipped examples and noise, as much as `spending` says of a number of samples.
+
+    `secure_rng`: batches and noise come from the operating system.
+    """
 
     clipping: ExampleClipping
     spending: Callable[[int], Spending]
+    secure_rng: bool
 
     def client(self, i: int) -> "PrivateClient":
         """The batches of the cohort's i-th client."""
@@ -35,9 +40,11 @@ class PrivateClient(ClientWork):
         super().__init__(work, i)
         # The very numbers that an accountant is told.
         self.spending = work.spending(self.size)
-        self._sampling = work.context.generator("batches", self.id)
-        self._noise = work.context.generator("noise", self.id)
         self._std = self.spending.noise_multiplier * work.clipping.sensitivity
+        self._sampling = self._noise = None
+        if not work.secure_rng:
+            self._sampling = work.context.generator("batches", self.id)
+            self._noise = work.context.generator("noise", self.id)
 
     @property
     def expected_batch(self) -> float:
@@ -53,19 +60,25 @@ class PrivateClient(ClientWork):
         orders, sizes = [self.index[:0].cpu()], list[int]()
         for start in range(0, self.spending.steps, rows):
             shape = (min(rows, self.spending.steps - start), self.size)
-            # In float64: the 24 bits of a float32 round a rate of 1e-4 by up to 6e-4 of it.
-            is_taken = torch.rand(shape, generator=self._sampling, dtype=torch.float64) < self.spending.sample_rate
+            is_taken = self._coins(*shape) < self.spending.sample_rate
             sizes += is_taken.sum(dim=1).tolist()
             orders.append(is_taken.nonzero()[:, 1])
         return torch.cat(orders).to(self.index.device), sizes
+
+    def _coins(self, *shape: int) -> Tensor:
+        # In float64: the 24 bits of a float32 round a rate of 1e-4 by up to 6e-4 of it.
+        if self._sampling is None:
+            return rng.uniform_from_system(*shape)
+        return torch.rand(shape, generator=self._sampling, dtype=torch.float64)
 
     def draw_noise(self, out: Tensor) -> None:
         """Write the noise of the next step over `out` `[d]`."""
         if not self._std:
             out.zero_()
-            return
-        # Drawn on the CPU, in place where it can be: of a small model the noise is most of a step.
-        drawn = out if out.device.type == "cpu" else torch.empty(out.shape)
-        drawn.normal_(0, self._std, generator=self._noise)
-        if drawn is not out:
-            out.copy_(drawn)
+        elif self._noise is None:
+            out.copy_(rng.normal_from_system(len(out)).mul_(self._std))
+        elif out.device.type == "cpu":
+            # In place: of a small model the noise is most of a step.
+            out.normal_(0, self._std, generator=self._noise)
+        else:
+            out.copy_(torch.empty(out.shape).normal_(0, self._std, generator=self._noise))
