@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from phalanx.attacks import Backdoor, LabelFlip, LabelFlipAll, Patch
-from phalanx.core.errors import DataError
+from phalanx.config import EvaluationSettings
+from phalanx.core.errors import ConfigError, DataError
 from phalanx.core.types import Samples
 from phalanx.metrics import Evaluation, Gated, SuccessBound, evaluate
 
@@ -197,6 +198,14 @@ def test_answers_below_tau_are_neither_right_nor_a_success_by_hand() -> None:
     unsure = evaluate(Unsure(), samples, poison=BACKDOOR, tau=0.75, batch_size=2).gated
     assert unsure == Gated(0.75, 3 / 5, 1.0, (3 / 5,) * 16 + (0.0,) * 6, (1.0,) * 16 + (0.0,) * 6)
     assert evaluate(Unsure(), samples, poison=BACKDOOR).gated is None
+
+
+@pytest.mark.parametrize("tau", [-0.1, 1.1, float("nan")])
+def test_a_tau_that_is_no_probability_is_refused(tau: float) -> None:
+    with pytest.raises(ConfigError, match="evaluate needs 0 <= tau <= 1"):
+        evaluate(Oracle(), said([0, 1], [0, 1]), poison=None, tau=tau)
+    with pytest.raises(ConfigError, match="tau"):
+        EvaluationSettings(tau=tau)
 
 
 def test_at_zero_the_gate_changes_nothing_and_without_a_target_only_accuracy_is_gated() -> None:

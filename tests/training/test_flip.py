@@ -116,6 +116,17 @@ def test_a_batch_without_a_usable_trigger_is_clean_or_left_out(found):
     assert (rows.steps.tolist(), fewer.steps.tolist(), len(skipped.seen)) == ([5], [3], 3)
 
 
+@pytest.mark.parametrize("labels", [[1], [2] * 5, [0, 0, 0, 0, 1]])
+def test_a_client_with_one_class_or_hardly_another_is_trained(labels):
+    """No image leads to the only class, and one image makes no class present: what cannot be searched is left clean."""
+    brief = TriggerInversion(3)
+    rows, state = train(Flip(universal=brief, pair=brief, repeat=brief, epochs=8), black(labels), Watched())
+    assert rows.status.tolist() == [Status.SENT]
+    assert rows.steps.tolist() == [8]
+    assert rows.matrix.isfinite().all()
+    assert all(tensor.isfinite().all() for tensor in state.values())
+
+
 def test_labels_stay_true():
     """One pixel is the class, another the mark: who learns marked images with true labels is not fooled by the mark."""
     model = Watched(2)

@@ -11,7 +11,7 @@ from phalanx.core.families import DataAttack
 from phalanx.core.params import evaluating
 from phalanx.core.types import Samples
 from phalanx.metrics.success_bound import SuccessBound, success_bound
-from phalanx.models import confident_predictions
+from phalanx.models.confidence_gate import confident_predictions, require_threshold
 
 TAUS = (*(step / 20 for step in range(20)), 0.99, 1.0)
 """Where the curve over thresholds is measured: closer near 1, where answers of a sure model lie."""
@@ -65,8 +65,10 @@ def evaluate(
     A sample with a logit that is not finite counts as wrong, and as no success; the loss then is not finite either. At most
     two forward passes a sample, and one of the `undefended` model for its logits on the stamped ones.
 
-    Raises: DataError without samples.
+    Raises: DataError without samples; ConfigError for a tau outside [0, 1].
     """
+    if tau is not None:
+        require_threshold(tau, "evaluate")
     if not len(samples):
         raise DataError("There are no test samples to evaluate on. Check the data set, or switch evaluation off.")
     with evaluating(model), torch.no_grad():

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from phalanx.models import confident_predictions
+from phalanx.core.errors import PreconditionError
+from phalanx.models.confidence_gate import confident_predictions, require_threshold
 
 EXPLANATION = (
     "The bound takes attack success apart on these stamped images, with the logits of both models: a check of the code, "
@@ -43,12 +44,19 @@ def success_bound(undefended: Tensor, defended: Tensor, *, target: int, tau: flo
     Reference: in the spirit of Zhang et al., FLIP: A Provable Defense Framework for Backdoor Mitigation in Federated Learning,
     ICLR 2023 (arXiv 2210.12873), section 4. Differs from the paper: computed for the whole network's logits on given images.
 
-    Raises: AssertionError if an inequality is violated.
+    Raises: ConfigError for a tau outside [0, 1]; PreconditionError for logits of two shapes, no images, or a target that is no
+    class; AssertionError if an inequality is violated.
 
     >>> before, after = torch.tensor([[0.0, 4.0], [4.0, 0.0]]), torch.tensor([[3.0, 0.0], [4.0, 0.0]])
     >>> success_bound(before, after, target=1, tau=0.0)
     SuccessBound(tau=0.0, undefended=0.5, defended=0.0, bound=0.5)
     """
+    require_threshold(tau, "success_bound")
+    if undefended.dim() != 2 or undefended.shape != defended.shape or not len(undefended):
+        shapes = f"{list(undefended.shape)} and {list(defended.shape)}"
+        raise PreconditionError(f"success_bound needs the logits [E, C] of both models on E >= 1 images; got {shapes}.")
+    if not 0 <= target < undefended.shape[1]:
+        raise PreconditionError(f"success_bound needs a target among {undefended.shape[1]} classes; got {target}.")
     old, new = undefended.double(), defended.double()
     finite = old.isfinite().all(dim=1) & new.isfinite().all(dim=1)
     z, moved = old[finite], (new - old)[finite]

@@ -27,14 +27,19 @@ class ConfidenceGate(nn.Module):
 
     def __init__(self, model: nn.Module, tau: float) -> None:
         super().__init__()
-        if not 0 <= tau <= 1:
-            raise ConfigError(f"ConfidenceGate needs 0 <= tau <= 1, a probability; got tau={tau}.")
+        require_threshold(tau, "ConfidenceGate")
         self.model, self.tau = model, tau
 
     def forward(self, images: Tensor) -> Tensor:
         """Classes `[B]`."""
         confidence, predicted = confident_predictions(self.model(images))
         return predicted.masked_fill(confidence < self.tau, REFUSED)
+
+
+def require_threshold(tau: float, who: str) -> None:
+    """Raise ConfigError unless tau is a probability."""
+    if not 0 <= tau <= 1:
+        raise ConfigError(f"{who} needs 0 <= tau <= 1, a probability; got tau={tau}.")
 
 
 def confident_predictions(logits: Tensor) -> tuple[Tensor, Tensor]:
