@@ -66,7 +66,7 @@ def test_the_updates_noise_is_z_delta_times_the_clip_norm():
 
 def test_a_count_too_exact_for_the_budget_is_refused():
     with pytest.raises(
-        ConfigError, match="needs quantile_noise > noise_multiplier / 2.*quantile_noise=0.5, noise_multiplier=1.0"
+        ConfigError, match=r"needs quantile_noise > noise_multiplier / 2.*quantile_noise=0.5, noise_multiplier=1.0"
     ):
         AdaptiveCentralDP(noise_multiplier=1.0, expected_clients=10.0, quantile_noise=0.5)
 

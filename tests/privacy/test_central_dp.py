@@ -125,7 +125,7 @@ class _ByBattery(Participation, kind="by_battery"):
 
 
 def test_a_participation_of_which_nothing_is_proved_is_refused():
-    with pytest.raises(ConfigError, match="cannot count how by_battery chooses clients; set participation.kind to poisson"):
+    with pytest.raises(ConfigError, match=r"cannot count how by_battery chooses clients; set participation.kind to poisson"):
         CentralDP(1.0, noise_multiplier=1.0, expected_clients=20.0).mechanism(_ByBattery(), 20)
 
 
@@ -135,7 +135,7 @@ def test_a_denominator_far_from_the_cohort_is_refused(expected, fits):
     if fits:
         assert rule.mechanism(Poisson(rate=0.25, dropout=0.5), 20)
         return
-    with pytest.raises(ConfigError, match="a round samples 5 of the 20 clients.*Set expected_clients = 5"):
+    with pytest.raises(ConfigError, match=r"a round samples 5 of the 20 clients.*Set expected_clients = 5"):
         rule.mechanism(Poisson(rate=0.25, dropout=0.5), 20)
 
 

@@ -103,6 +103,8 @@ def _facts(run: Document) -> list[tuple[str, str]]:
         others = len({one["reason"] for one in kept}) - 1
         more = f" (And {count(others, 'other reason')}.)" if others else ""
         facts.append(("kept model", f"in {len(kept)} of {count(run['rounds_done'], 'round')}: {kept[0]['reason']}{more}"))
+    if spent := run["privacy"]:
+        facts.append(("privacy", spent["statement"]))
     if lived := run["survival"]:
         facts.append(("backdoor", _survival(lived)))
     if run["seconds"]:

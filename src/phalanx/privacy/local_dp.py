@@ -63,10 +63,10 @@ class LocalDP(Trainer):
                 continue
             row = out.matrix[place]
             norm = linalg.norms(row[None])
-            # Training that diverged is nobody's business: that client sends noise alone.
-            row.copy_(
-                linalg.scale_rows(row[None], linalg.clip_factors(norm, self.clip_norm))[0] if norm.isfinite() else 0 * norm
-            )
+            if norm.isfinite():
+                row.copy_(linalg.scale_rows(row[None], linalg.clip_factors(norm, self.clip_norm))[0])
+            else:
+                row.zero_()  # that training diverged would tell something: such a client sends noise alone
             generator = None if self.secure_rng else context.generator("local dp", client)
             row += gaussian(row, self.noise_multiplier * self.clip_norm, generator)
             out.loss[place] = torch.nan
