@@ -1,6 +1,7 @@
 """Trigger inversion: the schedule and a smallest trigger by hand, a slow version of itself, and a backdoor that it finds."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from phalanx.data import Digits
 from phalanx.metrics import anomaly_index
 from phalanx.models import MLP
 from phalanx.training import TriggerInversion
+from phalanx.training.search_schedule import CostSchedule, Progress
 from phalanx.training.sgd import Descent
-from phalanx.training.trigger_inversion import CostSchedule
 
 
 class Linear(nn.Module):
@@ -56,6 +57,46 @@ def test_each_search_has_a_cost_of_its_own_and_zero_rises_to_the_first_one():
     cost = CostSchedule(0.0, patience=1, count=2)
     cost.update(torch.tensor([True, False]))
     assert cost.values.tolist() == pytest.approx([1e-3, 0])
+
+
+def test_a_search_ends_after_stall_steps_in_which_its_trigger_has_not_shrunk_by_a_hundredth():
+    progress, ends = Progress(2, count=3), []
+    for sizes in [
+        [8.0, 100.0, math.inf],
+        [8.0, 99.5, math.inf],
+        [7.0, 99.4, math.inf],
+        [7.0, 50.0, math.inf],
+        [6.95, 50.0, 3.0],
+    ]:
+        progress.update(torch.tensor(sizes))
+        ends.append((progress.ended.tolist(), progress.has_news))
+    nobody, second, both = [False, False, False], [False, True, False], [True, True, False]
+    assert ends == [(nobody, False), (nobody, False), (second, True), (second, False), (both, True)]
+    forever = Progress(None, count=1)
+    for _ in range(5):
+        forever.update(torch.tensor([1.0]))
+    assert not forever.ended.any()
+
+
+def test_searches_that_have_ended_cost_no_pass_and_found_what_they_would_have_found_till_then():
+    """Each search alone, in as many steps as it made, is the reference."""
+    model, (images, labels) = noisy(1), pictures()
+    seen = list[int]()
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    inversion, pairs = TriggerInversion(120, patience=3, threshold=0.5, stall=8), [(0, 1), (1, 0), (None, 2), (2, 3)]
+    together = inversion.invert_all(model, images, labels, pairs)
+    total, images_of, made = sum(seen), (3, 3, 9, 3), list[int]()
+    assert seen[0] == 18
+    for place, (source, target) in enumerate(pairs):
+        seen.clear()
+        alone = inversion.invert(model, images, labels, source, target)
+        made.append(len(seen))
+        whole = replace(inversion, stall=None, steps=made[-1]).invert(model, images, labels, source, target)
+        for found in (alone, whole):
+            torch.testing.assert_close(together.masks[place], found.masks[0], atol=1e-9, rtol=0)
+    assert min(made) < 120
+    assert len(set(made)) > 1
+    assert total == sum(count * steps for count, steps in zip(images_of, made))
 
 
 def test_the_smallest_trigger_of_a_linear_model_is_half_of_one_white_pixel():

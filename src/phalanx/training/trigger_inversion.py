@@ -16,11 +16,11 @@ from phalanx.core.numbers import Momentum, NonNegativeFloat32, Share
 from phalanx.core.params import evaluating
 from phalanx.training.adam import AdaptiveMoments
 from phalanx.training.local import Count, LearningRate
+from phalanx.training.search_schedule import CostSchedule, Progress
 
 Pair: TypeAlias = tuple[int | None, int]
 """From which class to which; None: from all others, by a universal trigger."""
 
-_FIRST_COST, _DEARER, _CHEAPER = 1e-3, 1.5, 1.5**1.5
 _GUARD = 2 - 1e-6
 """Times m − 1/2, so that atanh stays finite where m is 0 or 1."""
 
@@ -59,7 +59,8 @@ class TriggerInversion(Component):
     (warps, sinusoids) are not found so.
 
     All pairs are searched in the same passes, each with a random stream of its own: what is found for one does not depend on
-    the others, up to the rounding of larger batches. `steps` forward and backward passes of Σ images.
+    the others, up to the rounding of larger batches. `steps` forward and backward passes of Σ images, fewer with `stall`:
+    benchmarks/flip.py says how many, and what they cost in size.
 
     Reference: Wang et al., Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks, IEEE S&P 2019;
     schedule and restarts as in Zhang et al., FLIP, ICLR 2023 (arXiv 2210.12873), official code.
@@ -80,6 +81,8 @@ class TriggerInversion(Component):
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.01
     loss: Literal["mean", "sum"] = "mean"
     """Of the cross-entropy over a pair's images; with the sum (official code, pairs) size counts less the more there are."""
+    stall: PositiveInt | None = None
+    """End a search whose trigger has not shrunk by a hundredth in so many steps; None: it makes all steps."""
 
     def invert(self, model: nn.Module, images: Tensor, labels: Tensor, source: int | None, target: int) -> Triggers:
         """`invert_all` for one pair."""
@@ -138,22 +141,11 @@ class TriggerInversion(Component):
                     success = torch.bincount(task, hits.to(images.dtype), minlength=len(counts)) / counts
                     optimizer.step(search.variables, gradients)
                     search.judge(masks.detach(), patterns.detach(), success)
-
-
-class CostSchedule:
-    """What a pixel costs in each of T searches: dearer after `patience` successes in a row, cheaper after as many failures."""
-
-    def __init__(self, start: float, patience: int, count: int, device: torch.device | None = None) -> None:
-        self.values = torch.full((count,), start, device=device)
-        self._patience, self._streak = patience, torch.zeros(count, dtype=torch.int64, device=device)
-
-    def update(self, is_success: Tensor) -> None:
-        """After a step, with who succeeded `[T]`."""
-        self._streak = torch.where(is_success, self._streak.clamp(min=0) + 1, self._streak.clamp(max=0) - 1)
-        raised = torch.where(self.values == 0, _FIRST_COST, self.values * _DEARER)
-        up, down = self._streak >= self._patience, self._streak <= -self._patience
-        self.values = torch.where(up, raised, torch.where(down, self.values / _CHEAPER, self.values))
-        self._streak.masked_fill_(up | down, 0)
+                if search.progress.has_news:
+                    goes_on = ~search.progress.ended.index_select(0, task)
+                    images, task, targets = images[goes_on], task[goes_on], targets[goes_on]
+                    if not len(task):
+                        return
 
 
 class _Search:
@@ -178,6 +170,7 @@ class _Search:
             first[known] = torch.cat([start.masks, start.patterns], dim=1).to(first)[known]
         self._point = _preimage(first).requires_grad_()
         self.costs = CostSchedule(inversion.cost, inversion.patience, count, first.device)
+        self.progress = Progress(inversion.stall, count, first.device)
         self.best_masks, self.best_patterns = torch.zeros_like(first[:, :1]), torch.zeros_like(first[:, 1:])
         self.best_sizes, self.success = first.new_full((count,), torch.inf), first.new_full((count,), torch.nan)
 
@@ -206,6 +199,7 @@ class _Search:
             for place in is_better.nonzero().flatten().tolist():
                 self._restart(place)
         self.costs.update(is_success)
+        self.progress.update(self.best_sizes)
 
     def _restart(self, place: int) -> None:
         jitter, best = self._inversion.jitter, torch.cat([self.best_masks[place], self.best_patterns[place]])
