@@ -22,6 +22,10 @@ EXAMPLES = {
     "schema": "phalanx schema > phalanx.schema.json",
     "conformance": "phalanx conformance --library byzfl --json > byzfl.json",
     "privacy plan": "phalanx privacy plan --epsilon 2 --delta 1e-5 --steps 300 --sample-rate 0.05",
+    "flower init": "phalanx flower init experiment.toml my-federation",
+    "flower keys": "phalanx flower keys keys --nodes 3 --host superlink.example.org",
+    "flower up": "phalanx flower up my-federation",
+    "flower resume": "phalanx flower resume my-federation",
 }
 """One line for every command; `tests/test_documents.py` parses them."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from phalanx.cli import commands
+from phalanx.cli import commands, flower_commands
 from phalanx.core.errors import (
     CapabilityError,
     ConfigError,
@@ -45,6 +45,7 @@ app.command("conformance")(commands.conformance)
 privacy = typer.Typer(help="What differential privacy costs.", no_args_is_help=True, rich_markup_mode="rich")
 privacy.command("plan")(commands.plan)
 app.add_typer(privacy, name="privacy")
+app.add_typer(flower_commands.app, name="flower")
 
 
 @app.callback(invoke_without_command=True)

@@ -41,6 +41,7 @@ def check(experiment: Experiment) -> None:
         "participation.dropout": experiment.participation.dropout > 0,
         "evaluation.tau": experiment.evaluation.tau is not None,
         "evaluation.undefended": experiment.evaluation.undefended is not None,
+        "privacy.max_epsilon": experiment.privacy.max_epsilon is not None,
         "tracking": bool(experiment.tracking),
     }
     if wrong := [name for name, is_set in only_simulated.items() if is_set]:

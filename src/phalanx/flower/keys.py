@@ -1,0 +1,104 @@
+"""`phalanx flower keys`: certificates and node keys to try a federation out with. For real ones ask your own authority.
+
+ca.crt              given to every node and operator; ca.key signs, and belongs on no other machine
+server.pem .key     the SuperLink's, for the host names and addresses that it is reached by
+node-1, node-1.pub  a node's key pair; the public half is registered at the SuperLink
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from phalanx.core.errors import CheckpointError, ConfigError
+
+LOCAL = ("127.0.0.1", "localhost")
+DAYS = 90
+
+
+def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ()) -> None:
+    """Write all keys into a folder of mode 0700, private ones with mode 0600. Nothing that is there is overwritten.
+
+    Args:
+        folder: new or empty.
+        nodes: how many node keys.
+        hosts: names and addresses that the SuperLink is reached by, beside this machine's own.
+
+    Raises: ConfigError if the folder is not empty, CheckpointError if it cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty; keys are never overwritten. Name another folder.")
+        folder.chmod(0o700)
+        _write_all(folder, nodes, hosts)
+    except OSError as error:
+        raise CheckpointError(f"The keys cannot be written into {folder}: {error.strerror}.") from None
+
+
+def _write_all(folder: Path, nodes: int, hosts: Sequence[str]) -> None:
+    authority, server = generate_private_key(SECP384R1()), generate_private_key(SECP384R1())
+    ca = _certificate("Phalanx demo CA", authority, "Phalanx demo CA", authority, None)
+    certificate = _certificate("SuperLink", server, "Phalanx demo CA", authority, [*LOCAL, *hosts])
+    _write(folder / "ca.key", _pem(authority))
+    _write(folder / "ca.crt", ca.public_bytes(Encoding.PEM))
+    _write(folder / "server.key", _pem(server))
+    _write(folder / "server.pem", certificate.public_bytes(Encoding.PEM))
+    for number in range(1, nodes + 1):
+        node = generate_private_key(SECP384R1())
+        _write(folder / f"node-{number}", node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        _write(folder / f"node-{number}.pub", node.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+
+
+def _certificate(
+    subject: str,
+    key: EllipticCurvePrivateKey,
+    issuer: str,
+    authority: EllipticCurvePrivateKey,
+    hosts: Sequence[str] | None,
+) -> x509.Certificate:
+    """A certificate for `hosts`; None: an authority's own."""
+    now, is_ca = datetime.now(UTC), hosts is None
+    usage = x509.KeyUsage(not is_ca, False, False, False, False, is_ca, is_ca, False, False)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=DAYS))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
+    )
+    if hosts is not None:
+        built = built.add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+        built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    return built.sign(authority, hashes.SHA384())
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _pem(key: EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Readable by its owner alone from the first moment on; public halves may be copied from there."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -1,0 +1,131 @@
+"""`phalanx flower init`: an experiment as a small Flower app of four files, to be read, changed and run by `flwr run`."""
+
+import json
+import re
+from pathlib import Path
+
+from phalanx.config import Experiment
+from phalanx.core.errors import ConfigError
+from phalanx.flower.experiment import check
+from phalanx.server.checkpoint import write_atomically
+
+PYPROJECT = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+version = "1.0.0"
+description = "{rule} in a federation of {clients} clients"
+license = "Apache-2.0"
+# Installed on every machine beforehand: what a run brings along is the three files in {package}/ and nothing else.
+dependencies = ["phalanx[flower]"]
+
+[tool.hatch.build.targets.wheel]
+packages = ["."]
+
+[tool.flwr.app]
+publisher = "phalanx"
+fab-include = ["/{package}/*.py", "/{package}/*.toml"]  # keys, logs and results stay where they are
+
+[tool.flwr.app.components]
+serverapp = "{package}.server:app"
+clientapp = "{package}.client:app"
+
+[tool.flwr.app.config]
+# On the server's machine: events, checkpoints, result. A new run goes on with what is there.
+folder = {folder}
+# How long a round waits for its slowest node.
+round-seconds = 600
+# How long the start waits for all {clients} nodes, and a round for a quorum of them.
+wait-seconds = 300
+# A round with fewer accepted updates keeps the model.
+quorum = {quorum}
+"""
+SERVER = '''\
+"""The server: the experiment's rule over whatever the nodes send, its root and test data, its checkpoints."""
+
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from phalanx import Experiment
+from phalanx.flower import serve
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    experiment, config = Experiment.load(Path(__file__).with_name("experiment.toml")), context.run_config
+    serve(
+        experiment,
+        grid,
+        folder=str(config["folder"]),
+        round_seconds=float(config["round-seconds"]),
+        wait_seconds=float(config["wait-seconds"]),
+        quorum=int(config["quorum"]),
+    )
+'''
+CLIENT = '''\
+"""A node: the experiment's trainer over this node's samples.
+
+As it stands, every node takes its part of the experiment's own data set. On real hosts give `data`: a function from Flower's
+context to `phalanx.core.types.Samples`, which reads what this machine holds.
+"""
+
+from pathlib import Path
+
+from phalanx import Experiment
+from phalanx.flower import experiment_client
+
+app = experiment_client(Experiment.load(Path(__file__).with_name("experiment.toml")))
+'''
+
+
+def write_project(experiment: Experiment, folder: Path) -> list[Path]:
+    """Write the app into a folder that is new or empty; the files, in reading order.
+
+    Raises: ConfigError if something is there already; what `check` raises for an experiment that Flower cannot run.
+    """
+    check(experiment)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is there already and not an empty folder; name another one.")
+    package = re.sub(r"\W+", "_", folder.resolve().name.lower()).strip("_") or "federation"
+    package = package if package.isidentifier() else f"app_{package}"
+    clients = num_clients(experiment)
+    pyproject = PYPROJECT.format(
+        name=package.replace("_", "-"),
+        package=package,
+        rule=experiment.aggregator.kind,
+        clients=clients,
+        quorum=max(1, clients // 2),
+        folder=json.dumps(str((folder / "federation").resolve())),
+    )
+    files = {
+        "pyproject.toml": pyproject,
+        f"{package}/__init__.py": '"""An experiment of Phalanx as a Flower app."""\n',
+        f"{package}/experiment.toml": experiment.to_toml(),
+        f"{package}/server.py": SERVER,
+        f"{package}/client.py": CLIENT,
+    }
+    (folder / package).mkdir(parents=True)
+    for name, text in files.items():
+        write_atomically(folder / name, text.encode())
+    return [folder / name for name in files]
+
+
+def num_clients(experiment: Experiment) -> int:
+    """How many clients the experiment's partition makes, as it says itself.
+
+    Raises: ConfigError if only the data could tell.
+    """
+    clients = getattr(experiment.partition, "num_clients", None)
+    if not isinstance(clients, int):
+        raise ConfigError(
+            f"The partition {experiment.partition.kind} does not say how many clients there are; a federation of real nodes "
+            "needs their number. Choose one with num_clients, such as iid or dirichlet."
+        )
+    return clients

@@ -1,0 +1,177 @@
+"""A federation on this machine: started in order, registered, stopped whatever happens. The slow tests are real."""
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from phalanx.aggregators import Mean, Median
+from phalanx.attacks import Adversary, FirstClients, SignFlip
+from phalanx.config import Experiment, RunSettings
+from phalanx.core.errors import FederationError
+from phalanx.data import IID, Digits
+from phalanx.flower import deployment
+from phalanx.flower.deployment import CONNECTION, Deployment, submit
+from phalanx.flower.project import write_project
+from phalanx.models import MLP
+from phalanx.training import SGD
+
+STATUS = '{"success": true, "runs": [{"status": "finished:completed"}]}'
+FLWR = """#!/bin/sh
+case "$1 $2" in
+  "supernode register") echo '{register}' ;;
+  "run "*) echo '{{"success": true, "run-id": "7"}}' ;;
+  "list "*) echo '{status}' ;;
+  "log "*) echo "round 1"; echo "FederationError: 1 nodes are there" ;;
+esac
+"""
+WAITING = "#!/bin/sh\necho started $0\nexec sleep 60\n"
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Stand-ins for Flower's programs: `programs(register=…, status=…, superlink=…)`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setattr(deployment, "PROGRAMS", folder)
+    monkeypatch.setattr(deployment, "POLL_SECONDS", 0.01)
+
+    def write(register='{"success": true}', status=STATUS, superlink=WAITING):
+        scripts = {"flwr": FLWR.format(register=register, status=status), "flower-superlink": superlink}
+        for name, text in {**scripts, "flower-supernode": WAITING}.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        app = tmp_path / "app"
+        app.mkdir()
+        return app
+
+    return write
+
+
+def alive(process):
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_everything_is_started_and_nothing_is_left(programs):
+    said = []
+    with Deployment(programs(), 2, say=said.append) as federation:
+        processes = list(federation._running.values())
+        assert [*federation._running] == ["superlink", "node-1", "node-2"]
+        assert all(map(alive, processes))
+    assert not any(map(alive, processes))
+    assert said == ["SuperLink on 127.0.0.1:9443, with TLS and node authentication", "node 1 of 2", "node 2 of 2"]
+
+
+def test_an_error_inside_stops_everything(programs):
+    federation, processes = Deployment(programs(), 1, say=lambda text: None), []
+
+    def fail():
+        processes.extend(federation._running.values())
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), federation:
+        fail()
+    assert len(processes) == 2
+    assert not any(map(alive, processes))
+
+
+def test_telemetry_is_off_and_flowers_home_is_the_apps(programs):
+    app = programs()
+    federation = Deployment(app, 1)
+    assert federation.environment["FLWR_TELEMETRY_ENABLED"] == "0"
+    assert federation.environment["FLWR_HOME"] == str(app / ".federation")
+
+
+def test_a_superlink_that_does_not_start_says_why(programs):
+    app = programs(status='{"success": false}', superlink="#!/bin/sh\necho 'Port 9443 is in use.'\nexit 1\n")
+    with pytest.raises(FederationError, match=r"The superlink ended at once: Port 9443 is in use\."):
+        Deployment(app, 1, say=lambda text: None).__enter__()
+
+
+def test_a_node_that_is_not_accepted_says_why_and_stops_the_rest(programs):
+    app = programs(register='{"success": false, "error-message": "[code: 9] No permission."}')
+    federation = Deployment(app, 1, say=lambda text: None)
+    with pytest.raises(FederationError, match=r"Node 1 cannot be registered: \[code: 9\] No permission\."):
+        federation.__enter__()
+    assert federation._running == {}
+
+
+def test_a_node_that_is_registered_already_is_welcome(programs):
+    app = programs(register='{"success": false, "error-message": "[code: 23] Public key already in use."}')
+    with Deployment(app, 1, say=lambda text: None) as federation:
+        assert "node-1" in federation._running
+
+
+@pytest.mark.parametrize("status", ["finished:failed", "finished:stopped"])
+def test_a_failed_run_is_an_error_though_flower_says_zero(programs, status):
+    app = programs(status=STATUS.replace("finished:completed", status))
+    with pytest.raises(FederationError, match=f"Run 7 ended as {status}; the last that it said: FederationError: 1 nodes"):
+        submit(app, CONNECTION, {"PATH": os.environ["PATH"]}, lambda text: None)
+
+
+def test_a_run_that_ends_well_says_what_the_server_said(programs):
+    said = []
+    submit(programs(), CONNECTION, {"PATH": os.environ["PATH"]}, said.append)
+    assert said == ["round 1", "FederationError: 1 nodes are there"]
+
+
+DIGITS = Experiment(
+    run=RunSettings(rounds=4, seed=1),
+    data=Digits(),
+    partition=IID(num_clients=4),
+    model=MLP(hidden=(16,)),
+    training=SGD(lr=0.5, epochs=2, batch_size=32),
+    adversary=Adversary(who=FirstClients(count=1), update=SignFlip(scale=20.0)),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("rule", [Median(num_byzantine=1), Mean()], ids=lambda rule: rule.kind)
+def test_over_tls_an_attacker_and_a_killed_node_do_not_stop_a_defended_federation(rule, tmp_path):
+    """Four nodes, one attacks, one is killed after the first round: the rule learns, the mean does not, both come to an end."""
+    app = tmp_path / "app"
+    write_project(replace(DIGITS, aggregator=rule), app)
+    (app / "pyproject.toml").write_text(
+        (app / "pyproject.toml").read_text().replace("round-seconds = 600", "round-seconds = 90")
+    )
+
+    def say(text):
+        print(f"{time.monotonic() - began:.0f} s  {text}", flush=True)
+        if "round 1:" in text and "node-4" in federation._running:
+            federation.kill("node-4")
+
+    began = time.monotonic()
+    with Deployment(app, 4, port=9543, say=say) as federation:
+        submit(app, CONNECTION, federation.environment, say)
+    final = json.loads((app / "federation" / "result.json").read_text())["final"]
+    assert (final["accuracy"] > 0.8) == (rule != Mean())
+    rounds = [json.loads(line) for line in (app / "federation" / "events.jsonl").read_text().splitlines()]
+    assert len([event for event in rounds if event["event"] == "round"]) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_without_a_registered_key_is_turned_away(tmp_path):
+    app = tmp_path / "app"
+    write_project(DIGITS, app)
+    deployment.make_keys(tmp_path / "stranger", 1)
+    with Deployment(app, 0, port=9643, say=print) as federation:
+        command = [
+            *(deployment.PROGRAMS / "flower-supernode", "--root-certificates", federation.keys / "ca.crt"),
+            *("--superlink", "127.0.0.1:9643", "--auth-supernode-private-key", tmp_path / "stranger" / "node-1"),
+            *("--host", "127.0.0.1", "--port", "9644"),
+        ]
+        done = subprocess.run(command, env=federation.environment, capture_output=True, timeout=120)
+        wrong_ca = [Path(tmp_path / "stranger" / "ca.crt") if part == federation.keys / "ca.crt" else part for part in command]
+        with pytest.raises(subprocess.TimeoutExpired):  # it tries again for ever, and never gets in
+            subprocess.run(wrong_ca, env=federation.environment, capture_output=True, timeout=20)
+    assert done.returncode != 0

@@ -1,0 +1,155 @@
+"""From an experiment's file to an app that Flower accepts, and nothing but that app travels."""
+
+import importlib
+import stat
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
+from flwr.app import Context, RecordDict
+
+from phalanx.cli.main import app as command
+from phalanx.config import Experiment
+from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError
+from phalanx.flower import InProcessGrid
+from phalanx.flower.keys import make_keys
+
+EXPERIMENT = """
+[run]
+rounds = 2
+[partition]
+kind = "iid"
+num_clients = 3
+[aggregator]
+kind = "median"
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "e.toml").write_text(EXPERIMENT)
+    phalanx("flower", "init", tmp_path / "e.toml", tmp_path / "my-federation", "--set", "run.seed=3")
+    return tmp_path / "my-federation"
+
+
+def phalanx(*words):
+    command([str(word) for word in words], standalone_mode=False)
+
+
+def test_what_is_written_is_small_complete_and_the_experiment(project):
+    files = sorted(path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file())
+    assert files == [
+        "my_federation/__init__.py",
+        "my_federation/client.py",
+        "my_federation/experiment.toml",
+        "my_federation/server.py",
+        "pyproject.toml",
+    ]
+    assert Experiment.load(project / "my_federation/experiment.toml") == Experiment.from_table(
+        {**tomllib.loads(EXPERIMENT), "run": {"rounds": 2, "seed": 3}}
+    )
+    lines = sum(len((project / name).read_text().splitlines()) for name in files if name.endswith(".py"))
+    assert lines < 60
+
+
+def test_only_the_app_itself_travels_to_the_nodes(project):
+    """Flower's own patterns would take every .toml, .json and .py below the folder: keys' neighbours, results, other apps."""
+    for name in (
+        ".federation/apps/x/a.py",
+        ".federation/config.toml",
+        "federation/events.jsonl",
+        "my_federation/__pycache__/a.pyc",
+    ):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("1")
+    program = Path(sys.executable).with_name("flwr")
+    environment = {"FLWR_HOME": str(project / "home"), "FLWR_TELEMETRY_ENABLED": "0", "PATH": ""}
+    done = subprocess.run([program, "build"], cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with zipfile.ZipFile(next(project.glob("*.fab"))) as bundle:
+        travelling = {name for name in bundle.namelist() if not name.startswith(".info")}
+    assert travelling == {
+        "pyproject.toml",
+        "my_federation/__init__.py",
+        "my_federation/client.py",
+        "my_federation/experiment.toml",
+        "my_federation/server.py",
+    }
+
+
+def test_the_written_apps_run(project, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(project)
+    client, server = (importlib.import_module(f"my_federation.{name}") for name in ("client", "server"))
+    config = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    grid = InProcessGrid([client.app] * 3)
+    server.app(grid, Context(1, 1, {}, RecordDict(), {**config, "round-seconds": 1}))
+    assert (project / "federation" / "result.json").exists()
+
+
+def test_an_experiment_that_flower_cannot_run_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "e.toml").write_text(
+        EXPERIMENT + '[adversary.who]\nkind = "first_clients"\ncount = 1\n[adversary.update]\nkind = "min_max"\n'
+    )
+    with pytest.raises(CapabilityError, match="see each other's updates"):
+        phalanx("flower", "init", tmp_path / "e.toml", tmp_path / "app")
+    (tmp_path / "groups.toml").write_text('[data]\nkind = "har"\n[partition]\nkind = "by_group"\n')
+    with pytest.raises(ConfigError, match="does not say how many clients"):
+        phalanx("flower", "init", tmp_path / "groups.toml", tmp_path / "app")
+    assert not (tmp_path / "app").exists()
+
+
+def test_nothing_is_overwritten(project, tmp_path):
+    with pytest.raises(ConfigError, match="not an empty folder"):
+        phalanx("flower", "init", tmp_path / "e.toml", project)
+
+
+def test_there_is_nothing_to_resume_without_a_checkpoint(project):
+    with pytest.raises(CheckpointError, match="There is no checkpoint in"):
+        phalanx("flower", "resume", project)
+
+
+def test_a_folder_without_an_app_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="no Flower app"):
+        phalanx("flower", "up", tmp_path)
+
+
+def test_private_keys_are_their_owners_alone(tmp_path):
+    phalanx("flower", "keys", tmp_path / "keys", "--nodes", "2", "--host", "superlink.example.org", "--host", "10.0.0.7")
+    folder = tmp_path / "keys"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == dict.fromkeys(
+        ["ca.key", "ca.crt", "server.key", "server.pem", "node-1", "node-1.pub", "node-2", "node-2.pub"], 0o600
+    )
+
+
+def test_the_certificate_is_for_the_names_that_the_server_is_reached_by(tmp_path):
+    make_keys(tmp_path / "keys", 1, ["superlink.example.org", "10.0.0.7"])
+    ca, server = (x509.load_pem_x509_certificate((tmp_path / "keys" / name).read_bytes()) for name in ("ca.crt", "server.pem"))
+    server.verify_directly_issued_by(ca)
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["localhost", "superlink.example.org"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "10.0.0.7"]
+    assert ca.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert not server.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def test_a_nodes_key_pair_fits_together_and_is_no_other_nodes(tmp_path):
+    make_keys(tmp_path / "keys", 2)
+    publics = []
+    for number in (1, 2):
+        private = load_ssh_private_key((tmp_path / "keys" / f"node-{number}").read_bytes(), None)
+        public = load_ssh_public_key((tmp_path / "keys" / f"node-{number}.pub").read_bytes())
+        assert private.public_key() == public
+        publics.append(public)
+    assert publics[0] != publics[1]
+
+
+def test_keys_are_never_overwritten(tmp_path):
+    make_keys(tmp_path / "keys", 1)
+    with pytest.raises(ConfigError, match="never overwritten"):
+        make_keys(tmp_path / "keys", 1)
