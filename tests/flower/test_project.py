@@ -153,3 +153,13 @@ def test_keys_are_never_overwritten(tmp_path):
     make_keys(tmp_path / "keys", 1)
     with pytest.raises(ConfigError, match="never overwritten"):
         make_keys(tmp_path / "keys", 1)
+
+
+def test_every_row_of_the_fault_table_names_a_test_that_there_is():
+    folder = Path(__file__).parent
+    table = (folder.parents[1] / "docs" / "guides" / "flower.md").read_text(encoding="utf-8")
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "| `test_" in line]
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("test_*.py"))
+    assert len(rows) > 10
+    for row in rows:
+        assert f"def {row.rpartition('`test_')[2].partition('`')[0]}".replace("def ", "def test_") in sources, row
