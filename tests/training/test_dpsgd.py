@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -49,6 +50,7 @@ SETTINGS = {
     "hooks": replace(TRAINER, hooks=(FedProx(0.1), ClampGradient(0.05))),
 }
 SIZES = (13, 1, 0, 5, 30)
+CPU, STAGED = torch.device("cpu"), torch.device("cpu", 0)
 
 
 def group_net():
@@ -169,18 +171,25 @@ def test_a_clients_bits_do_not_depend_on_who_is_trained_beside_it(world, nets, n
 
 
 @pytest.mark.parametrize("net", ["linear_model", "cnn"])
-def test_rows_are_the_same_bytes_for_any_number_of_workers(world, nets, net):
+def test_rows_and_books_are_the_same_bytes_for_any_number_of_workers_and_where_they_train_elsewhere(world, nets, net):
+    """`STAGED` is the same processor by another name: a worker there takes the way that one with a GPU takes."""
     here, results = world(nets[net], (9, 4, 0, 17, 8)), []
-    for make in (lambda: InProcess(here.model, here.layout, 5), *(lambda n=n: _pool(here, n) for n in (1, 2))):
+    pools = [partial(_pool, here, *one) for one in ((1, CPU), (2, CPU), (2, STAGED))]
+    for make in (lambda: InProcess(here.model, here.layout, 5), *pools):
         with make() as executor:
-            executor.train(TRAINER, here.cohort, {}, here.context, executor.rows)
-            results.append(executor.rows.matrix.clone())
-    assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
+            state = executor.train(TRAINER, here.cohort, {}, here.context, executor.rows)
+            results.append((executor.rows.matrix.clone(), state))
+    for rows, state in results[1:]:
+        assert torch.equal(rows, results[0][0])
+        assert {name: spent.tolist() for name, spent in state.items()} == {
+            name: spent.tolist() for name, spent in results[0][1].items()
+        }
+    assert len(results[0][1]) == 4
 
 
-def _pool(here, workers):
-    return WorkerPool(workers, here.model, here.samples, here.index, here.layout, len(here.cohort), 0)
+def _pool(here, workers, device):
+    data = here.samples, here.index
+    return WorkerPool(workers, here.model, *data, here.layout, len(here.cohort), 0, devices=(device,))
 
 
 def test_a_batch_of_any_size_is_walked_in_pieces_and_none_is_left_out(world, nets, monkeypatch):
