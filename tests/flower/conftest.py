@@ -73,6 +73,7 @@ class Twins:
             model=self.model(),
             root=root,
             root_trainer=experiment.training if root else None,
+            input_shape=self.federation.input_shape,
             min_nodes=len(self.federation.clients),
             **options,
         )

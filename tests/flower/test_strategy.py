@@ -14,8 +14,11 @@ from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError, F
 from phalanx.core.types import Samples
 from phalanx.flower import InProcessGrid, RobustStrategy, client_app, exchange, guarded
 from phalanx.flower.roster import Roster
+from phalanx.privacy import CentralDP
 from phalanx.server import FedAdam, FixedSize, Screening
-from phalanx.training import SGD, WorkerMomentum
+from phalanx.training import DPSGD, SGD, WorkerMomentum
+
+PRIVATE = CentralDP(clip_norm=1.0, noise_multiplier=1.0, expected_clients=3)
 
 
 class Log:
@@ -48,6 +51,7 @@ class Killed(BaseException):
         ),
         ({"aggregator": Mean(), "min_nodes": 2, "quorum": 3}, ConfigError, "min_nodes >= quorum >= 1"),
         ({"aggregator": Mean(), "min_nodes": 3, "participation": FixedSize(size=5)}, ConfigError, "size=5, 3 clients"),
+        ({"aggregator": PRIVATE, "min_nodes": 5}, ConfigError, "expected_clients = 3, but a round samples 5"),
         ({"aggregator": Mean(), "root_trainer": SGD(lr=0.1, steps=1)}, ConfigError, "root_trainer"),
     ],
 )
@@ -131,6 +135,19 @@ def test_a_node_is_known_by_its_key():
     assert roster.online(grid) == {0: 1, 1: 2, 2: 3}
     again = InProcessGrid([ClientApp()] * 3, keys={3: b"alice", 1: b"bob", 2: b"carol"})
     assert Roster(roster.ids).online(again) == {0: 3, 1: 1, 3: 2}
+
+
+def test_a_client_that_claims_privacy_says_nothing_without_noise(twins, small):
+    answers = []
+
+    def see(content):
+        answers.append(content)
+        return content
+
+    for trainer in (SGD(lr=0.1, steps=2, batch_size=8), DPSGD(lr=0.1, steps=2, batch_size=8, noise_multiplier=1.0)):
+        world = twins(replace(small, training=trainer, run=replace(small.run, rounds=1)))
+        world.deployed(world.grid(node_1=see))
+    assert [sorted(content) for content in answers] == [["metrics", "phalanx.update"], ["phalanx.update"]]
 
 
 def test_node_ids_are_unsigned_64_bit_numbers():

@@ -58,10 +58,11 @@ def client_app(
         seed: of everything random. `partition-id` in the node's config, or else its node id, tells clients apart.
         mods: Flower's mods, around all of this.
     """
-    return working_app(lambda task, state: task.train(trainer, state), model=model, data=data, seed=seed, mods=mods)
+    return working_app(trainer, lambda task, state: task.train(trainer, state), model=model, data=data, seed=seed, mods=mods)
 
 
 def working_app(
+    trainer: Trainer,
     work: Work,
     *,
     model: Callable[[], nn.Module],
@@ -69,7 +70,10 @@ def working_app(
     seed: int = 0,
     mods: Sequence[Mod] = (),
 ) -> ClientApp:
-    """A Flower client that does anything which ends in a row."""
+    """A Flower client that does anything which ends in a row.
+
+    Beside the row it tells its numbers of samples and steps and its loss, unless `trainer` claims privacy: these have no noise.
+    """
     app = ClientApp(mods=list(mods))
 
     @app.train()
@@ -83,9 +87,10 @@ def working_app(
         context.state[MEMORY] = ArrayRecord({name: Array(tensor.cpu().numpy()) for name, tensor in after.items()})
         if rows.status[0] != Status.SENT:
             return Message(Error(NO_SAMPLES, "This client has too few samples to train on."), reply_to=message)
-        claims = {"num-examples": len(task.cohort.samples), "num-steps": int(rows.steps[0]), "loss": float(rows.loss[0])}
-        content = task.wire.update(rows.matrix[0], rows.buffers[0])
-        content[METRICS] = MetricRecord({**claims})
+        content, num_samples = task.wire.update(rows.matrix[0], rows.buffers[0]), len(task.cohort.samples)
+        if trainer.mechanism(num_samples) is None:
+            claims = {"num-examples": num_samples, "num-steps": int(rows.steps[0]), "loss": float(rows.loss[0])}
+            content[METRICS] = MetricRecord({**claims})
         return Message(content, reply_to=message)
 
     return app

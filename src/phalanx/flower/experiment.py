@@ -76,7 +76,8 @@ def experiment_client(experiment: Experiment, *, data: Callable[[Context], Sampl
         rows = experiment.participation.largest(num_clients)
         return attack(task, state, adversary, experiment.training, attacker=active[0], num_updates=rows)
 
-    return working_app(work, model=lambda: _model(experiment, federation()), data=data or part, seed=experiment.run.seed)
+    seed, trainer = experiment.run.seed, experiment.training
+    return working_app(trainer, work, model=lambda: _model(experiment, federation()), data=data or part, seed=seed)
 
 
 def serve(

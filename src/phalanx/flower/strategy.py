@@ -81,6 +81,7 @@ class RobustStrategy(Guarded):
         self.server = server or ServerSGD()
         self.participation = participation or AllClients()
         aggregator.require(self.participation.largest(min_nodes))
+        aggregator.mechanism(self.participation, min_nodes)  # a private rule refuses what it cannot count
         self.folder = None if folder is None else Path(folder)
         self._journal: Journal | None = None
 
