@@ -9,6 +9,7 @@ import aggregators
 import aggregators_memory
 import attacks
 import dpsgd
+import flip
 import rounds
 import scale
 import skymask
@@ -20,5 +21,5 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     quick = arguments.parse_args().quick
-    parts = (training, aggregators, aggregators_memory, skymask, attacks, dpsgd, rounds, startup, scale)
+    parts = (training, aggregators, aggregators_memory, skymask, flip, attacks, dpsgd, rounds, startup, scale)
     show([row for part in parts for row in part.measure(quick)])
