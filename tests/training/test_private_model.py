@@ -1,5 +1,7 @@
 """Models that DP-SGD refuses before round 0, by name and by what they do."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -46,6 +48,41 @@ class _Sorted(nn.Module):
 
     def forward(self, images):
         return images * self.weight * float(self.weight.item() + images.flatten()[0].item())
+
+
+class _Folded(nn.Module):
+    """Rows of an image as if they were images of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, images):
+        return self.layer(images.reshape(-1, 8)).view(len(images), 8, 4).mean(dim=1)
+
+
+class _Borrowed(nn.Module):
+    """A layer whose weight is also used without it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 4)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1)) + nn.functional.linear(images.flatten(1).square(), self.layer.weight)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_Folded(), r"a Linear sees 16 rows for 2 examples\. Set gradients = .vmap.\.$"),
+        (_Borrowed(), r"parameters are used outside of the layers that own them\. Set"),
+    ],
+)
+def test_a_model_whose_layers_do_not_tell_its_examples_apart_is_left_to_vmap(model, message):
+    with pytest.raises(ConfigError, match=f"^DPSGD cannot tell the examples of this {type(model).__name__} apart .*{message}"):
+        TRAINER.check(model, SAMPLES)
+    replace(TRAINER, gradients="vmap").check(model, SAMPLES)
 
 
 @pytest.mark.parametrize(

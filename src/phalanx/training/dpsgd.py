@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import KW_ONLY
+from functools import partial
 from typing import Literal, cast
 
 from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.numbers import Momentum, NonNegativeFloat32, Share
-from phalanx.core.params import trainable
 from phalanx.core.privacy import Mechanism, Spending, added
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines import layers, private_linear, private_loop
@@ -77,13 +77,7 @@ class DPSGD(LocalTrainer):
 
     def check(self, model: nn.Module, samples: Samples) -> None:
         """As for every local trainer; and no example may see another. Raises: ConfigError naming the layer and the remedy."""
-        way = private_loop.SOURCES[self.gradients_for(model)]
-
-        def trial(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-            with way(model, list(trainable(model).values())) as source:
-                source(images, labels)
-
-        check_private(model, samples, trial)
+        check_private(model, samples, partial(private_loop.try_out, gradients=self.gradients_for(model)))
         super().check(model, samples)
 
     def mechanism(self, num_samples: int) -> Mechanism | None:

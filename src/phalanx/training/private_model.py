@@ -33,6 +33,11 @@ def check_private(model: nn.Module, samples: Samples, trial: Trial) -> None:
         _check_behaviour(model, images)
         try:
             trial(model, images, labels)
+        except ConfigError as error:
+            raise ConfigError(
+                f"DPSGD cannot tell the examples of this {type(model).__name__} apart by its layers: {error}. "
+                'Set gradients = "vmap".'
+            ) from None
         except Exception as error:
             raise ConfigError(
                 f"DPSGD cannot work out the gradients of single examples in this {type(model).__name__}: "

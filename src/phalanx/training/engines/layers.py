@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.functional import cross_entropy, group_norm, layer_norm, pad
 
+from phalanx.core.errors import ConfigError
 from phalanx.training.engines.example_gradients import ExampleGradients, Outer, Source, Stored, stored
 
 Makers = dict[str, Callable[[], ExampleGradients]]
@@ -43,6 +44,9 @@ def by_layers(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[
         found: dict[nn.Parameter, list[ExampleGradients]] = {}
         with torch.no_grad():
             for (layer, inputs, _), back in zip(seen, returned):
+                if len(inputs) != len(labels):
+                    # Clipped row by row, an example of T rows would move the sum by T times the bound.
+                    raise ConfigError(f"a {type(layer).__name__} sees {len(inputs)} rows for {len(labels)} examples")
                 if back is not None:
                     for name, make in _RULES[_kind(layer)](layer, inputs, back).items():
                         parameter = getattr(layer, name)

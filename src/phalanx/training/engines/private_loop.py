@@ -5,8 +5,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from phalanx.core import params as flat
+from phalanx.core.errors import ConfigError
 from phalanx.core.types import Rows
 from phalanx.training.engines import loop
 from phalanx.training.engines.example_gradients import Source, by_vmap, clipped_sum
@@ -32,6 +34,24 @@ def train(work: PrivateWork, model: nn.Module, out: Rows, gradients: str) -> Non
             return _descend(work, cast(PrivateClient, client), module, source, together)
 
         loop.train(work, model, out, descend)
+
+
+def try_out(model: nn.Module, images: Tensor, labels: Tensor, gradients: str) -> None:
+    """Whether the examples' gradients of a small batch can be had, and add up to the batch's own.
+
+    Raises: ConfigError, or whatever the model does.
+    """
+    parameters = list(flat.trainable(model).values())
+    with SOURCES[gradients](model, parameters) as source:
+        torch.manual_seed(0)
+        sums = [each.weighted_sum(torch.ones(len(labels), device=labels.device)) for each in source(images, labels)]
+    if gradients == "vmap":  # right by itself, and draws another dropout
+        return
+    torch.manual_seed(0)
+    loss = cross_entropy(model(images), labels, reduction="sum")
+    expected = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    if not all(torch.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in zip(sums, expected)):
+        raise ConfigError("parameters are used outside of the layers that own them")
 
 
 def _descend(work: PrivateWork, client: PrivateClient, module: loop.Module, source: Source, together: int) -> int:
