@@ -123,7 +123,7 @@ def test_noise_that_was_given_away_before_a_crash_is_paid_again(experiment, tmp_
         crashed(experiment, tmp_path / "broken", 3)
     broken = resume(tmp_path / "broken").summary["privacy"]
     assert broken["epsilon"] > whole["epsilon"]
-    assert broken["trusted"] == ("the server" if experiment is SECURE else "nobody")
+    assert broken["trusted"] == ("the server, whoever knows run.seed" if experiment is SECURE else "nobody")
     if experiment is SECURE:
         assert broken["epsilon"] == pytest.approx(accounting.epsilon(2.0, 0.25, 8, 1e-5), rel=1e-5)
 

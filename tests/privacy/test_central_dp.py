@@ -116,6 +116,14 @@ def test_sampling_and_neighbours_follow_from_the_participation(participation, sa
     assert mechanism.trusted == "the server"
 
 
+def test_noise_from_the_system_needs_no_secret_seed_unless_the_seed_says_who_took_part():
+    secure = CentralDP(1.0, noise_multiplier=2.0, expected_clients=20.0, secure_rng=True)
+    everyone = secure.mechanism(AllClients(), 20)
+    assert (everyone.trusted, everyone.is_reproducible) == ("the server", False)
+    some = dataclasses.replace(secure, expected_clients=5.0).mechanism(Poisson(rate=0.25), 20)
+    assert some.trusted == "the server, whoever knows run.seed"
+
+
 class _ByBattery(Participation, kind="by_battery"):
     def sample(self, num_clients, context):
         return torch.arange(num_clients)

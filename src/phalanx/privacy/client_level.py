@@ -60,12 +60,14 @@ class ClientLevel(Aggregator, ABC):
                 "or all."
             )
         is_fixed = participation.sampling == "fixed_size"
+        # The round's clients are drawn from the seed, whatever the noise is: who knows it knows who took part.
+        is_drawn = participation.sampling != "none" and self.secure_rng
         return Mechanism(
             unit="client",
             neighbours="replace-one" if is_fixed else "add/remove",
             sampling=participation.sampling,
             spending=Spending(self.noise_multiplier, expected / num_clients, 1),
-            trusted="the server",
+            trusted="the server, whoever knows run.seed" if is_drawn else "the server",
             is_reproducible=not self.secure_rng,
         )
 
