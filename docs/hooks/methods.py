@@ -12,7 +12,7 @@ from phalanx.cli.describing import describe
 from phalanx.core.component import Component, families, members
 
 MARKER = re.compile(r"<!-- (family|overview): (\w+) -->")
-PACKAGES = ("phalanx.aggregators", "phalanx.attacks", "phalanx.data", "phalanx.models", "phalanx.privacy", "phalanx.server", "phalanx.training")
+PACKAGES = tuple(f"phalanx.{name}" for name in ("aggregators", "attacks", "data", "models", "privacy", "server", "training"))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -13,8 +13,8 @@ class NormClippingWithNoise(NormClipping):
     """NormClipping, then N(0, `noise_std`²) on every coordinate of the mean.
 
     The noise is to drown what little of a backdoor the clipping lets through. It is far too small for a privacy guarantee and
-    claims none, although the paper calls it weak differential privacy: the rows are averaged by weights, and the noise has nothing
-    to do with what one row can do. For privacy take `central_dp`. Time O(n d), memory O(n + d).
+    claims none, although the paper calls it weak differential privacy: it has nothing to do with how far one row can move the
+    weighted mean. For privacy take `central_dp`. Time O(n d), memory O(n + d).
 
     Raises: ConfigError unless exactly one of `max_norm` and `quantile` is given.
     Reference: Sun et al., Can You Really Backdoor Federated Learning?, 2019 (arXiv 1911.07963), Section 3.
