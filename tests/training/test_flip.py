@@ -151,6 +151,17 @@ def test_a_client_warms_up_once_and_remembers_under_its_number():
     assert len(later["17.pairs"]) >= len(state["17.pairs"])
 
 
+def test_a_known_pair_may_take_the_short_search_from_its_first_batch_on():
+    flip, samples = Flip(**FOUND, epochs=7, explore=0.0, known="repeat"), black([2, 2, 2, 2])
+    _, state = train(flip, samples, Watched())
+    names = [name for name, _ in CALLS]
+    assert names == ["universal", "pair", "repeat", "pair", "repeat"], "a universal trigger does not make a pair known"
+    train(dataclasses.replace(flip, epochs=2), samples, Watched(), state, round=1)
+    assert [name for name, _ in CALLS] == ["repeat", "repeat"]
+    train(dataclasses.replace(flip, epochs=2, known="pair"), samples, Watched(), state, round=1)
+    assert [name for name, _ in CALLS] == ["pair", "repeat"]
+
+
 def test_at_most_so_many_steps():
     for trainer in (Flip(**FOUND, epochs=9, most_steps=4), UniversalFlip(universal=FOUND["universal"], epochs=9, most_steps=4)):
         assert train(trainer, black([0, 0, 1, 1]), Watched())[0].steps.tolist() == [4]

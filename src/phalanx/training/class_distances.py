@@ -76,6 +76,10 @@ class ClassDistances:
         if triggers.found[place]:
             self.found[triggers.pairs[place]] = triggers.masks[place], triggers.patterns[place]
 
+    def knows(self, pairs: Sequence[tuple[int, int]]) -> bool:
+        """Whether each of these pairs has had a trigger of its own."""
+        return all(pair in self.found for pair in pairs)
+
     def start(self, pairs: Sequence[tuple[int, int]], like: Tensor) -> Triggers:
         """Where a search may start: the last triggers of these pairs, or universal ones to their targets.
 

@@ -52,6 +52,8 @@ class Flip(TriggerHardening):
     """The search for a new pair's triggers."""
     repeat: TriggerInversion = TriggerInversion(50, cost=1e-2)
     """The search in the pair's second batch, from what the first one found."""
+    known: Literal["pair", "repeat"] = "pair"
+    """The search for a pair whose triggers the client has found before: as for a new one, or as in its second batch."""
     explore: Probability = 0.3
     largest: PositiveFloat32 = 98.0
     """A pair's trigger with more mask than this, summed over pixels and channels, is not stamped."""
@@ -120,7 +122,8 @@ class _Pairs:
     def _invert(self, images: Tensor, labels: Tensor, directions: list[tuple[int, int]]) -> Triggers:
         last, self._searches = self._last, self._searches + 1
         goes_on = last is not None and last.pairs == tuple(directions) and bool(last.found.all())
-        inversion = self._flip.repeat if goes_on else self._flip.pair
+        is_short = goes_on or (self._flip.known == "repeat" and self._distances.knows(directions))
+        inversion = self._flip.repeat if is_short else self._flip.pair
         self._last = inversion.invert_all(
             self._batches.model,
             images,
