@@ -10,6 +10,7 @@ import aggregators_memory
 import attacks
 import dpsgd
 import flip
+import flower
 import rounds
 import scale
 import skymask
@@ -21,5 +22,5 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     quick = arguments.parse_args().quick
-    parts = (training, aggregators, aggregators_memory, skymask, flip, attacks, dpsgd, rounds, startup, scale)
+    parts = (training, aggregators, aggregators_memory, skymask, flip, attacks, dpsgd, flower, rounds, startup, scale)
     show([row for part in parts for row in part.measure(quick)])

@@ -24,6 +24,7 @@ STATUS = '{"success": true, "runs": [{"status": "finished:completed"}]}'
 FLWR = """#!/bin/sh
 case "$1 $2" in
   "supernode register") echo '{register}' ;;
+  "supernode list") echo '{nodes}'; sed -i 's/"online"/"offline"/' "$0" ;;
   "run "*) echo '{{"success": true, "run-id": "7"}}' ;;
   "list "*) echo '{status}' ;;
   "log "*) echo "round 1"; echo "FederationError: 1 nodes are there" ;;
@@ -40,8 +41,8 @@ def programs(tmp_path, monkeypatch):
     monkeypatch.setattr(deployment, "PROGRAMS", folder)
     monkeypatch.setattr(deployment, "POLL_SECONDS", 0.01)
 
-    def write(register='{"success": true}', status=STATUS, superlink=WAITING):
-        scripts = {"flwr": FLWR.format(register=register, status=status), "flower-superlink": superlink}
+    def write(register='{"success": true}', status=STATUS, superlink=WAITING, nodes='{"nodes": []}'):
+        scripts = {"flwr": FLWR.format(register=register, status=status, nodes=nodes), "flower-superlink": superlink}
         for name, text in {**scripts, "flower-supernode": WAITING}.items():
             (folder / name).write_text(text)
             (folder / name).chmod(0o755)
@@ -108,6 +109,19 @@ def test_a_node_that_is_registered_already_is_welcome(programs):
     app = programs(register='{"success": false, "error-message": "[code: 23] Public key already in use."}')
     with Deployment(app, 1, say=lambda text: None) as federation:
         assert "node-1" in federation._running
+
+
+def test_a_killed_nodes_time_is_waited_for(programs, monkeypatch):
+    """Its key is refused while the database says that it is online."""
+    waited = []
+    app = programs(nodes='{"nodes": [{"status": "online"}, {"status": "registered"}]}')
+    monkeypatch.setattr(deployment.time, "sleep", waited.append)
+    with Deployment(app, 1, say=lambda text: None):
+        assert waited == [0.01]
+    monkeypatch.setattr(deployment, "GONE_SECONDS", -1.0)
+    (app.parent / "bin" / "flwr").write_text((app.parent / "bin" / "flwr").read_text().replace('"offline"}, {', '"online"}, {'))
+    with pytest.raises(FederationError, match="nodes are online which this start has not begun"):
+        Deployment(app, 1, say=lambda text: None).__enter__()
 
 
 @pytest.mark.parametrize("status", ["finished:failed", "finished:stopped"])

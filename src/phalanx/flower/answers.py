@@ -3,7 +3,7 @@
 What is rejected here is a value with a reason, as everything that screening drops; nothing that a client sends raises.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 
@@ -58,8 +58,13 @@ class Received:
     strangers: int
 
 
-def receive(replies: Iterable[Message], asked: Asked, wire: Wire, params: Tensor, cap: int) -> Received:
-    """Sort, check and decode a round's answers. `params` `[d]` is the model that was sent out, `cap` bounds claimed weights."""
+def receive(
+    replies: Iterable[Message], asked: Asked, wire: Wire, params: Tensor, cap: int, room: Callable[[int], Rows]
+) -> Received:
+    """Sort, check and decode a round's answers.
+
+    `params` `[d]` is the model that was sent out, `cap` bounds claimed weights, `room` gives rows to write into.
+    """
     good, rejected, answered, strangers = dict[int, RecordDict](), list[Rejection](), set[int](), 0
     for reply in replies:
         client = asked.client_of(reply)
@@ -73,7 +78,8 @@ def receive(replies: Iterable[Message], asked: Asked, wire: Wire, params: Tensor
         else:
             rejected.append(Rejection(client, reason))
     clients = tuple(sorted(good))
-    rows = Rows.empty(len(clients), wire.layout)
+    rows = room(len(clients))
+    rows.status.fill_(Status.SENT)
     for place, client in enumerate(clients):
         if reason := wire.read_into(good[client], rows, place, params):
             rejected.append(Rejection(client, reason))

@@ -23,7 +23,7 @@ from phalanx.flower.keys import make_keys
 
 CONNECTION = "local"
 PROGRAMS = Path(sys.executable).parent
-START_SECONDS, STOP_SECONDS, POLL_SECONDS = 90.0, 20.0, 1.0
+START_SECONDS, STOP_SECONDS, GONE_SECONDS, POLL_SECONDS = 90.0, 20.0, 180.0, 1.0
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Deployment:
         (self.home / "config.toml").write_text(tomli_w.dumps({"superlink": {"default": CONNECTION, CONNECTION: table}}))
         try:
             self._start_superlink()
+            self._await_the_gone()
             for node in range(1, self.nodes + 1):
                 self._register(node)
                 self._start_node(node)
@@ -85,6 +86,20 @@ class Deployment:
                 raise FederationError(f"The SuperLink does not answer; see {self.home / 'superlink.log'}.")
             time.sleep(POLL_SECONDS)
         self.say(f"SuperLink on 127.0.0.1:{self.port}, with TLS and node authentication")
+
+    def _await_the_gone(self) -> None:
+        """A node that was killed counts as online for about a minute after, and its key is refused for so long."""
+        end = time.monotonic() + GONE_SECONDS
+        while "online" in {
+            node.get("status") for node in ask(self.environment, "supernode", "list", CONNECTION).get("nodes", ())
+        }:
+            if time.monotonic() > end:
+                raise FederationError("The SuperLink's database says that nodes are online which this start has not begun.")
+            time.sleep(POLL_SECONDS)
+
+    def _has_online_nodes(self) -> bool:
+        nodes = ask(self.environment, "supernode", "list", CONNECTION).get("nodes", ())
+        return any(node.get("status") == "online" for node in nodes)
 
     def _register(self, node: int) -> None:
         answer = ask(self.environment, "supernode", "register", f"{self._keys}/node-{node}.pub", CONNECTION)
@@ -132,19 +147,26 @@ class Deployment:
             raise FederationError(f"The {name} ended at once: {last_line(log.read_text(errors='replace'))} See {log}.")
 
     def _stop(self) -> None:
-        """Nodes first, so that they can say goodbye to the SuperLink."""
-        for name in sorted(self._running, key=lambda name: name == "superlink"):
-            self._running[name].terminate()
-        end = time.monotonic() + STOP_SECONDS
-        for process in self._running.values():
-            try:
-                process.wait(max(0.1, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        """Nodes first, and the SuperLink once they have said goodbye to it: else it takes them to be there for a while."""
+        nodes = {name: process for name, process in self._running.items() if name != "superlink"}
+        for some in (nodes, self._running):
+            for process in some.values():
+                process.terminate()
+            end = time.monotonic() + STOP_SECONDS
+            for process in some.values():
+                _end(process, max(0.1, end - time.monotonic()))
         self._running.clear()
+
+
+def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait for a process, and then end it with all that it has started."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def environment(home: Path | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from phalanx.core.errors import ConfigError, FederationError
 from phalanx.core.events import Event, Sink
+from phalanx.core.types import Rows
 from phalanx.flower.answers import Asked, receive
 from phalanx.flower.defence import Defence, Verdict
 from phalanx.flower.exchange import POLL_SECONDS, exchange
@@ -39,6 +40,7 @@ class Guarded(Strategy, ABC):
         self.offences: dict[str, Counter[str]] = {}
         """How often each node's answer was dropped, by durable id and reason; "no answer" counts, too."""
         self._wire: Wire | None = None
+        self._rows: Rows | None = None
         self._state: FederationState | None = None
         self._asked = Asked({})
         self._has_begun = False
@@ -84,7 +86,7 @@ class Guarded(Strategy, ABC):
         """What the round's answers make of the model, and what the server itself counted. Nothing that clients send raises."""
         assert self._wire is not None  # configure_train came first
         assert self._state is not None
-        received = receive(replies, self._asked, self._wire, self._state.params, self.defence.cap)
+        received = receive(replies, self._asked, self._wire, self._state.params, self.defence.cap, self._room)
         verdict = self.defence.judge(received, self._wire, self._state)
         for client in received.silent:
             self._offend(client, "no answer")
@@ -178,6 +180,13 @@ class Guarded(Strategy, ABC):
         self._has_begun = True
         # Only now do new nodes get a number: those that the first round waited for are counted in one order, however they came.
         return self.roster.online(grid)
+
+    def _room(self, k: int) -> Rows:
+        """Rows for `k` clients. One matrix serves all rounds: to take it anew would cost as much as to fill it."""
+        assert self._wire is not None
+        if self._rows is None or len(self._rows.matrix) < k:
+            self._rows = Rows.empty(k, self._wire.layout)
+        return self._rows.first(k)
 
     def _offend(self, client: int, reason: str) -> None:
         self.offences.setdefault(self.roster.ids[client], Counter())[reason] += 1
