@@ -15,6 +15,7 @@ from phalanx.core.errors import CheckpointError, PrivacyBudgetExhausted
 from phalanx.data import IID, Synthetic
 from phalanx.experiments import RunRecord, resume, run
 from phalanx.experiments.ledger import Ledger
+from phalanx.experiments.privacy import stated
 from phalanx.models import LogisticRegression
 from phalanx.privacy import CentralDP, LocalDP, accounting
 from phalanx.server import AllClients, Poisson
@@ -173,10 +174,8 @@ def test_the_terminal_states_it_before_and_after_and_says_how_a_budget_ended(tmp
 
 
 def test_a_stopped_run_is_shown_with_what_it_has_spent_so_far(tmp_path):
-    from phalanx.cli.summarising import privacy
-
     crashed(PRIVATE, tmp_path / "run", 1)
-    spent = privacy(RunRecord.read(tmp_path / "run"))
+    spent = stated(RunRecord.read(tmp_path / "run"))
     assert spent["epsilon"] == pytest.approx(accounting.epsilon(2.0, 0.25, 2, 1e-5), rel=1e-5)
 
 

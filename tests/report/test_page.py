@@ -218,6 +218,7 @@ def test_panels_are_found_through_the_entry_point_in_the_order_of_their_places(b
         "Results",
         "Without a score",
         "Over rounds",
+        "Privacy",
         "Refused answers",
         "Influence",
         "How the rule saw the clients",

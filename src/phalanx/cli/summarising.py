@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from math import inf
 from statistics import fmean
 from typing import Any
 
@@ -10,9 +9,9 @@ from phalanx.cli.describing import toml
 from phalanx.core.component import Component, dump
 from phalanx.core.errors import CheckpointError
 from phalanx.experiments import RunRecord
-from phalanx.experiments.lock import is_locked
+from phalanx.experiments.privacy import stated
 from phalanx.metrics import survival
-from phalanx.privacy import PrivacyStatement
+from phalanx.server.lock import is_locked
 
 SERIES = ("accuracy", "attack_success", "test_loss")
 SPREAD = frozenset({"alpha", "bias", "shards_per_client"})
@@ -65,7 +64,7 @@ def _document(record: RunRecord) -> Document:
         "rejected": dict(sum((_counts(event["rejected"]) for event in rounds), Counter[str]())),
         "kept_model": [{"round": event["round"], "reason": event["kept_model"]} for event in rounds if event.get("kept_model")],
         "survival": backdoor_survival(record),
-        "privacy": privacy(record),
+        "privacy": stated(record),
         "remarks": [remark for remark in (record.gap, (record.result or {}).get("stopped")) if remark is not None],
         "seconds": dict(sum((Counter(event.get("seconds", {})) for event in record.events), Counter[str]())),
     }
@@ -95,16 +94,6 @@ def backdoor_survival(record: RunRecord) -> Document | None:
         return None
     lived = survival(success, last_attack=last)
     return {"last_attack": last, "rounds": lived, "still_alive": last + lived == max(success)}
-
-
-def privacy(record: RunRecord) -> Document | None:
-    """What a private run has spent so far, with all that the number means; None if nothing in it is private."""
-    if not (begun := [event for event in record.events if event["event"] == "privacy"]):
-        return None
-    spent = record.rounds[-1]["epsilon"] if record.rounds else 0.0
-    facts = {name: begun[0][name] for name in ("delta", "unit", "neighbours", "sampling", "accountant", "trusted")}
-    statement = PrivacyStatement(epsilon=inf if spent is None else spent, **facts)
-    return {"epsilon": spent, **facts, "statement": str(statement)}
 
 
 def brief(component: Component, *, always: Set[str] = frozenset(), never: Set[str] = frozenset()) -> str:

@@ -8,6 +8,7 @@ from phalanx.report.panels.failures import Failures
 from phalanx.report.panels.influence import Influence
 from phalanx.report.panels.norms import Norms
 from phalanx.report.panels.partition import Partition
+from phalanx.report.panels.privacy import Privacy
 from phalanx.report.panels.refusals import Refusals
 from phalanx.report.panels.rejections import Rejections
 from phalanx.report.panels.reproduction import Reproduction
@@ -25,6 +26,7 @@ __all__ = [
     "Influence",
     "Norms",
     "Partition",
+    "Privacy",
     "Refusals",
     "Rejections",
     "Reproduction",
