@@ -48,6 +48,14 @@ def test_the_order_of_points_does_not_matter() -> None:
     assert one.silhouette == pytest.approx(other.silhouette)
 
 
+def test_a_point_that_is_alone_has_no_silhouette_and_its_neighbours_have_theirs() -> None:
+    points = np.concatenate([blobs((12,), 0.0), [[40.0, 0.0]]])
+    found = split(points, 0, regularisation=1e-2, starts=3)
+    assert found.labels.tolist() in ([True] * 12 + [False], [False] * 12 + [True])
+    assert found.silhouette_beside(-1) == 0
+    assert found.silhouette_beside(0) == pytest.approx(found.silhouette * 13 / 12)
+
+
 def test_equal_points_and_a_pair_are_no_clusters() -> None:
     for points in (np.zeros((6, 2)), np.array([[1.0, 0.0], [-1.0, 0.0]])):
         assert split(points, 0, regularisation=1e-2, starts=3).silhouette == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import silhouette_samples, silhouette_score
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -83,7 +83,8 @@ def slow_skymask(rows: Tensor, context: RoundContext, seed: int) -> tuple[list[i
     one, two = (GaussianMixture(k, reg_covar=1e-2, n_init=3, random_state=seed).fit(points) for k in (1, 2))
     labels = two.predict(points)
     gain, silhouette = one.bic(points) - two.bic(points), silhouette_score(points, labels)
-    splits = gain > 0 and silhouette > 0.57
+    of_server = silhouette_samples(points, labels)[labels == labels[-1]].mean()
+    splits = gain > 0 and silhouette > 0.57 and of_server > 0.25
     return [i for i in range(len(rows)) if not splits or labels[i] == labels[-1]], gain, silhouette
 
 
@@ -150,12 +151,45 @@ def test_a_mask_by_hand() -> None:
     assert result.update.item() == 1.0
 
 
-def test_nobody_like_the_server_keeps_the_model_and_says_so() -> None:
+def test_a_server_like_nobody_judges_nobody_unless_it_is_told_to() -> None:
     rows, context = scene()
     lost = dataclasses.replace(context, root=dataclasses.replace(context.root, update=lambda: -20 * rows.mean(dim=0)))
-    result = aggregate(rows, lost)
-    assert result.update is None
-    assert not result.influence.any()
+    everyone = aggregate(rows, lost)
+    assert everyone.metrics["silhouette"] > 0.57
+    assert (everyone.metrics["server_silhouette"], everyone.metrics["clusters"]) == (0, 1)
+    torch.testing.assert_close(everyone.update, rows.mean(dim=0))
+    nobody = aggregate(rows, lost, SkyMask(min_server_silhouette=-1.0))
+    assert nobody.update is None
+    assert not nobody.influence.any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("rule", [SkyMask(), OfficialSkyMask()])
+def test_as_few_as_one_client_have_an_outcome(rule: Aggregator, count: int) -> None:
+    rows, context = scene()
+    result = aggregate(rows[:count], context, rule)
+    assert result.influence.shape == (count,)
+    if rule == SkyMask():  # so few are no clusters
+        assert kept(result) == list(range(count))
+
+
+@pytest.mark.parametrize("rows", [torch.zeros(9, 52), torch.full((9, 52), 0.01), "the server's", "one client's", "attackers'"])
+def test_equal_rows_are_all_kept_whosever_they_are(rows: Tensor | str) -> None:
+    """Nothing tells which of them to reject: attackers who are everyone win."""
+    honest, context = scene()
+    if isinstance(rows, str):
+        one = {"the server's": context.root.update(), "one client's": honest[0], "attackers'": -honest.mean(dim=0)}[rows]
+        rows = one.repeat(9, 1)
+    assert kept(aggregate(rows, context)) == list(range(9))
+
+
+def test_a_root_set_of_one_class_judges_nobody() -> None:
+    honest, context = scene()
+    data = context.root.samples
+    is_first = data.labels == 0
+    biased = dataclasses.replace(data, images=data.images[is_first], labels=data.labels[is_first])
+    root = Root(biased, lambda: trained(context.model, context.global_params, biased))
+    assert len(kept(aggregate(honest, dataclasses.replace(context, root=root)))) == len(honest)
 
 
 @pytest.mark.parametrize("rule", [SkyMask(), OfficialSkyMask()])
@@ -186,6 +220,9 @@ def test_what_it_needs_is_said(rule: Aggregator) -> None:
         rule(rows, context=dataclasses.replace(context, model=None))
     with pytest.raises(CapabilityError, match="needs a trusted root data set"):
         rule(rows, context=dataclasses.replace(context, root=None))
+    empty = dataclasses.replace(context.root.samples, images=torch.zeros(0, 12), labels=torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(PreconditionError, match=r"needs root samples; got none\. Set root\.size"):
+        rule(rows, context=dataclasses.replace(context, root=Root(empty, context.root.update)))
     diverged = dataclasses.replace(context.root, update=lambda: torch.full_like(rows[0], torch.nan))
     with pytest.raises(PreconditionError, match="SkyMask needs a finite root update"):
         rule(rows, context=dataclasses.replace(context, root=diverged))

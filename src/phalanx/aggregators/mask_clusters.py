@@ -20,13 +20,22 @@ _BLOCK = 1 << 16
 class Split:
     """Two clusters of points: whose each point is `[m]` bool, and how much there is to the split.
 
-    `delta_bic` is the Bayesian information criterion of one Gaussian minus that of two, `silhouette` the mean over all points;
-    0 and 0 where the points are not even two.
+    `delta_bic` is the Bayesian information criterion of one Gaussian minus that of two; `silhouettes` `[m]` float64 are those
+    of the points, 0 for one that is alone; all 0 where the points are not even two.
     """
 
     labels: Tensor
+    silhouettes: Tensor
     delta_bic: float = 0.0
-    silhouette: float = 0.0
+
+    @property
+    def silhouette(self) -> float:
+        """The mean over all points."""
+        return float(self.silhouettes.mean())
+
+    def silhouette_beside(self, point: int) -> float:
+        """The mean over the cluster of this point."""
+        return float(self.silhouettes[self.labels == self.labels[point]].mean())
 
 
 def mask_gram(masks: Tensor, limit: float) -> Tensor:
@@ -43,20 +52,21 @@ def split(points: Points, seed: int, *, regularisation: float, starts: int) -> S
 
     The order of the points does not matter. Time O(m²) for the silhouette, O(m) a step of the mixture.
     """
-    from sklearn.metrics import silhouette_score
+    from sklearn.metrics import silhouette_samples
     from sklearn.mixture import GaussianMixture
 
+    silhouettes = torch.zeros(len(points), dtype=torch.float64)
     if len(np.unique(points, axis=0)) < 2:
-        return Split(torch.zeros(len(points), dtype=torch.bool))
+        return Split(torch.zeros(len(points), dtype=torch.bool), silhouettes)
     order = np.lexsort(points.T)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of points that are fewer than the starts, or equal
         mixture = GaussianMixture(2, reg_covar=regularisation, n_init=starts, random_state=seed).fit(points[order])
     labels = mixture.predict(points)
     delta = _bic_of_one(points, regularisation) - float(mixture.bic(points))
-    both = 2 <= len(np.unique(labels)) < len(points)
-    found = float(silhouette_score(points, labels)) if both else 0.0
-    return Split(torch.from_numpy(labels == 1), delta, found)
+    if 2 <= len(np.unique(labels)) < len(points):
+        silhouettes = torch.from_numpy(silhouette_samples(points, labels))
+    return Split(torch.from_numpy(labels == 1), silhouettes, delta)
 
 
 def _bic_of_one(points: Points, regularisation: float) -> float:

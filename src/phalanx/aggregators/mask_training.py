@@ -168,11 +168,13 @@ def root_loss(context: RoundContext) -> Iterator[LossAndGradient]:
     Dropout is off. BatchNorm normalises with what the merged model makes of the root batch: running statistics, the clients' or
     the server's, are those of another model, so none are read. The model's buffers and modes are put back.
 
-    Raises: PreconditionError if a model with BatchNorm meets a single root sample.
+    Raises: PreconditionError without root samples, or if a model with BatchNorm meets a single one.
     """
     assert context.model is not None  # what `needs` promises
     assert context.root is not None
     model, samples = context.model, context.root.samples
+    if not len(samples):
+        raise PreconditionError("SkyMask needs root samples; got none. Set root.size.")
     norms = [part for part in model.modules() if isinstance(part, _BatchNorm)]
     if norms and len(samples) < 2:
         raise PreconditionError("A model with BatchNorm needs root.size >= 2: one sample has no statistics; got root.size=1.")

@@ -18,6 +18,7 @@ from phalanx.core.numbers import Share
 from phalanx.core.types import Aggregate, RoundContext, State, Updates
 
 MaskSteps = Annotated[int, Field(ge=1, le=1000)]
+Silhouette = Annotated[float, Field(ge=-1, le=1)]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 SKYMASK_NEEDS = frozenset({Capability.INDIVIDUAL_UPDATES, Capability.ROOT_DATA, Capability.MODEL})
 
@@ -29,7 +30,7 @@ class SkyMask(Aggregator, kind="skymask"):
     W~ = Σ sigmoid(m_i) W_i / Σ sigmoid(m_i), elementwise, i = the clients and the server's model trained on its root data
     m_i −= clip(g_i / q, ±1), g_i = d cross_entropy(W~, root) / d m_i, q the quantile of all |g| at the first step
     points = PCA(sigmoid(m_i) > threshold), to 2 dimensions, divided by their rms;  mixture of two Gaussians
-    two clusters where BIC(1) > BIC(2) and the mean silhouette > min_silhouette
+    two clusters where BIC(1) > BIC(2), mean silhouette > min_silhouette, in the server's cluster > min_server_silhouette
     ```
     Needs no number of attackers, and may stand a majority of them: the root set names the honest cluster. It sees attackers who
     are alike and unlike the rest (Min-Max, Fang's attacks, scaled label flips); it is blind to those who clamp themselves to
@@ -37,18 +38,20 @@ class SkyMask(Aggregator, kind="skymask"):
     ClipToMedianNorm in front of it, in a pipeline, bounds that. It fails where honest updates are mostly noise (a sign flip in
     late rounds), where the model is at chance (label flips, Min-Sum in a CNN's first rounds), and with very few root samples
     (20). A low `min_silhouette` costs honest clients, a high one finds fewer attackers; the default was chosen on HAR and
-    Fashion-MNIST. Where the server's own mask stands alone, all clients are rejected: seen on MNIST with biased clients and
-    no attack (experiments/skymask/other_data.toml). The model is kept then, and beside an update that is so long that the
-    merged model has no finite loss (`screening.norm_cap`). Scores: the share of the parameters in which a client's binary mask
-    differs from the server's. Memory: the masks, as much as the updates. Time: `steps` backward passes over the root data, and
-    O(n d) for each.
+    Fashion-MNIST. Where the server's own mask stands alone, or lies between two clusters, a split says nothing of the clients:
+    then they are all kept, even if all are malicious; without that, biased clients were rejected by the dozen where nobody
+    attacked. Honest clients who really are of two kinds are still told apart, and one kind is lost. The model is kept beside an
+    update that is so long that the merged model has no finite loss (`screening.norm_cap`). Scores: the share of the parameters
+    in which a client's binary mask differs from the server's. Memory: the masks, as much as the updates. Time: `steps` backward
+    passes over the root data, and O(n d) for each.
 
     Raises: PreconditionError if the server's own update is not finite; CapabilityError without root data or model.
     Reference: Yan et al., SkyMask: Attack-agnostic Robust Federated Learning with Fine-grained Learnable Masks, ECCV 2024
     (arXiv 2312.12484).
     Differs from the paper: its steps (a learning rate of 1e7 on gradients clamped to 1e-7, see OfficialSkyMask) saturate and
     keep only signs; with them, and with two clusters always, a fifth to a half of the honest clients are rejected where nobody
-    attacks.
+    attacks. It has no condition on the server's cluster (below 0.25 there is no structure to a cluster: Kaufman and Rousseeuw,
+    Finding Groups in Data, 1990).
     >>> sorted(need.name for need in SkyMask().needs)
     ['INDIVIDUAL_UPDATES', 'MODEL', 'ROOT_DATA']
     """
@@ -59,8 +62,10 @@ class SkyMask(Aggregator, kind="skymask"):
     """The share of first gradients that are not clipped."""
     threshold: Threshold = 0.5
     """What sigmoid(mask) must exceed for a 1 in the binary mask."""
-    min_silhouette: Annotated[float, Field(ge=-1, le=1)] = 0.57
-    """Below it there is one cluster: everyone is kept."""
+    min_silhouette: Silhouette = 0.57
+    """Up to it there is one cluster: everyone is kept."""
+    min_server_silhouette: Silhouette = 0.25
+    """Up to it the server's own mask is among no clients: everyone is kept. −1: as in the paper, they may all be rejected."""
 
     needs: ClassVar[frozenset[Capability]] = SKYMASK_NEEDS
 
@@ -71,7 +76,8 @@ class SkyMask(Aggregator, kind="skymask"):
         gram = mask_gram(trained.masks, logit(self.threshold))
         points = principal_points(gram)
         found = split(points, mixture_seed(context), regularisation=1e-2, starts=3)
-        is_split = found.delta_bic > 0 and found.silhouette > self.min_silhouette
+        has_two = found.delta_bic > 0 and found.silhouette > self.min_silhouette
+        is_split = has_two and found.silhouette_beside(-1) > self.min_server_silhouette
         return verdict(updates, trained, gram, points, found, is_split=is_split), state
 
     def _step(self, sizes: Callable[[], Tensor]) -> MaskStep:
@@ -118,6 +124,7 @@ def verdict(
     metrics = {
         "clusters": 2.0 if is_split else 1.0,
         "silhouette": found.silhouette,
+        "server_silhouette": found.silhouette_beside(-1),
         "delta_bic": found.delta_bic,
         "mask_steps": float(trained.steps),
         "root_loss": trained.losses[-1],
