@@ -187,3 +187,17 @@ def test_what_passes_is_what_would_have_come_without_the_others(kinds):
     if 2 * kinds.count("huge") < len(good):
         assert torch.equal(updates.matrix, expected)
         assert len(rejected) == kinds.count("nan") + kinds.count("huge")
+
+
+def test_for_a_private_sum_no_row_decides_whether_another_counts():
+    """Without the second client the median is tiny, and the first one's row is dropped: a sum would move by two rows."""
+
+    def kept(screening: Screening, lengths: list[float]) -> list[int]:
+        rows = Rows.empty(len(lengths), Layout.flat(1))
+        rows.matrix[:, 0] = torch.tensor(lengths)
+        return screening.screen(rows, range(len(lengths)), torch.ones(len(lengths)))[0].ids.tolist()
+
+    assert kept(Screening(), [1.0, 1.0, 1e-9]) == [0, 1, 2]
+    assert kept(Screening(), [1.0, 1e-9]) == [1]
+    assert kept(Screening().each_alone(), [1.0, 1e-9]) == [0, 1]
+    assert kept(Screening().each_alone(), [1e30, 1e-30, float("nan")]) == [0, 1]
