@@ -19,8 +19,8 @@ from phalanx.core.events import Event
 from phalanx.core.families import Aggregator
 from phalanx.data import Synthetic
 from phalanx.experiments import Cell, Sweep, SweepRecord, run, run_sweep
-from phalanx.experiments.lock import locked
 from phalanx.experiments.sweep_record import CELLS, FAILURES, FILE
+from phalanx.server.lock import locked
 
 
 class Listener:

@@ -27,7 +27,7 @@ case "$1 $2" in
   "supernode list") echo '{nodes}'; sed -i 's/"online"/"offline"/' "$0" ;;
   "run "*) echo '{{"success": true, "run-id": "7"}}' ;;
   "list "*) echo '{status}' ;;
-  "log "*) echo "round 1"; echo "FederationError: 1 nodes are there" ;;
+  "log "*) echo "round 1"; echo "phalanx.core.errors.FederationError: 1 nodes are there."; echo "Exit Code: 201" ;;
 esac
 """
 WAITING = "#!/bin/sh\necho started $0\nexec sleep 60\n"
@@ -127,14 +127,14 @@ def test_a_killed_nodes_time_is_waited_for(programs, monkeypatch):
 @pytest.mark.parametrize("status", ["finished:failed", "finished:stopped"])
 def test_a_failed_run_is_an_error_though_flower_says_zero(programs, status):
     app = programs(status=STATUS.replace("finished:completed", status))
-    with pytest.raises(FederationError, match=f"Run 7 ended as {status}; the last that it said: FederationError: 1 nodes"):
+    with pytest.raises(FederationError, match=rf"Run 7 ended as {status}: 1 nodes are there\.$"):
         submit(app, CONNECTION, {"PATH": os.environ["PATH"]}, lambda text: None)
 
 
 def test_a_run_that_ends_well_says_what_the_server_said(programs):
     said = []
     submit(programs(), CONNECTION, {"PATH": os.environ["PATH"]}, said.append)
-    assert said == ["round 1", "FederationError: 1 nodes are there"]
+    assert said == ["round 1", "phalanx.core.errors.FederationError: 1 nodes are there.", "Exit Code: 201"]
 
 
 DIGITS = Experiment(

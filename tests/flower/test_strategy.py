@@ -347,6 +347,18 @@ def test_a_finished_run_is_read_back(twins, small, tmp_path):
     assert torch.equal(world.deployed(grid, world.strategy(folder=tmp_path))[0], first[0])
 
 
+def test_two_servers_cannot_run_one_folder(twins, small, tmp_path):
+    world = twins(small)
+
+    class Second:
+        def emit(self, event):
+            with pytest.raises(CheckpointError, match="another process is running it"):
+                world.deployed(strategy=world.strategy(folder=tmp_path))
+
+    world.deployed(strategy=world.strategy(folder=tmp_path, sinks=[Second()]))
+    world.deployed(strategy=world.strategy(folder=tmp_path))
+
+
 def test_another_federations_checkpoint_is_refused(twins, small, tmp_path):
     world = twins(small)
     world.deployed(strategy=world.strategy(folder=tmp_path))

@@ -23,10 +23,10 @@ from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
 from phalanx.experiments.ledger import Ledger
-from phalanx.experiments.lock import locked
 from phalanx.experiments.manifest import manifest
 from phalanx.models import model_sha256
 from phalanx.server.checkpoint import Checkpoint, newest, save, serialised, write_atomically
+from phalanx.server.lock import locked
 from phalanx.simulation import FederationState, Simulation
 
 

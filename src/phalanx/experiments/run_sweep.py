@@ -15,11 +15,11 @@ from phalanx.core.processes import cores
 from phalanx.experiments.folder import to_json
 from phalanx.experiments.forecheck import check_machine
 from phalanx.experiments.jobs import Jobs
-from phalanx.experiments.lock import locked
 from phalanx.experiments.signals import StopRequest, noted_signals
 from phalanx.experiments.sweep import Cell, Sweep
 from phalanx.experiments.sweep_record import FAILURES, FILE, SweepRecord
 from phalanx.server.checkpoint import write_atomically
+from phalanx.server.lock import locked
 
 SECONDS = 0.25  # how long a stop request waits, at most
 

@@ -5,6 +5,7 @@ Everything lies in the app's folder `.federation`: Flower's home, its database, 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from phalanx.core.processes import die_with_parent
 from phalanx.flower.keys import make_keys
 
 CONNECTION = "local"
+CAUSE = re.compile(r"[\w.]*(?:Error|Exception): (.+)")
+"""The last line of a traceback, in a server's log."""
 PROGRAMS = Path(sys.executable).parent
 START_SECONDS, STOP_SECONDS, GONE_SECONDS, POLL_SECONDS = 90.0, 20.0, 180.0, 1.0
 
@@ -170,10 +173,13 @@ def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def environment(home: Path | None) -> dict[str, str]:
-    """An environment for Flower's programs: this Python's own, no telemetry, and a home of their own if one is named."""
+    """An environment for Flower's programs: this Python's own, no telemetry, and a home of their own if one is named.
+
+    One thread a process, unless it is set: the nodes share this machine, and the simulator's last bits are those of one.
+    """
     path = f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}"
     own = {} if home is None else {"FLWR_HOME": str(home)}
-    return {**os.environ, "PATH": path, "FLWR_TELEMETRY_ENABLED": "0", **own}
+    return {"OMP_NUM_THREADS": "1", **os.environ, "PATH": path, "FLWR_TELEMETRY_ENABLED": "0", **own}
 
 
 def ask(environment: Mapping[str, str], *arguments: str) -> dict[str, Any]:
@@ -198,17 +204,17 @@ def submit(app: Path, connection: str, environment: Mapping[str, str], say: Call
     if not run.get("success"):
         raise FederationError(f"The run could not be started: {last_line(str(run.get('error-message', 'no answer.')))}")
     number = str(run["run-id"])
-    last = "nothing was said."
+    cause = "see its log."
     with _log(environment, number, connection) as lines:
         for line in map(str.rstrip, lines):
             say(line)
-            last = line or last
+            cause = found[1] if (found := CAUSE.match(line)) else cause
     status = _status(environment, number, connection)
     while not status.startswith("finished"):
         time.sleep(POLL_SECONDS)
         status = _status(environment, number, connection)
     if status != "finished:completed":
-        raise FederationError(f"Run {number} ended as {status}; the last that it said: {last}")
+        raise FederationError(f"Run {number} ended as {status}: {cause}")
 
 
 @contextmanager

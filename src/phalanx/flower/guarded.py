@@ -68,6 +68,9 @@ class Guarded(Strategy, ABC):
     def _kept(self) -> None:
         """Called after every round."""
 
+    def _closed(self) -> None:
+        """Called at the end, however it comes."""
+
     def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """The messages of a round, one for each sampled client.
 
@@ -127,20 +130,23 @@ class Guarded(Strategy, ABC):
         """
         self.summary()
         self._timeout = timeout
-        arrays, done = self._restored(initial_arrays)
-        result = Result(arrays=arrays)
-        if not done:
-            self._evaluate(evaluate_fn, 0, arrays, result)
-        for server_round in range(done + 1, num_rounds + 1):
-            messages = list(self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid))
-            new, counted = self.aggregate_train(server_round, exchange(grid, messages, timeout))
-            arrays = arrays if new is None else new
-            result.arrays = arrays
-            if counted is not None:
-                result.train_metrics_clientapp[server_round] = counted
-            self._evaluate(evaluate_fn, server_round, arrays, result)
-            self._kept()
-        return result
+        try:
+            arrays, done = self._restored(initial_arrays)
+            result = Result(arrays=arrays)
+            if not done:
+                self._evaluate(evaluate_fn, 0, arrays, result)
+            for server_round in range(done + 1, num_rounds + 1):
+                messages = list(self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid))
+                new, counted = self.aggregate_train(server_round, exchange(grid, messages, timeout))
+                arrays = arrays if new is None else new
+                result.arrays = arrays
+                if counted is not None:
+                    result.train_metrics_clientapp[server_round] = counted
+                self._evaluate(evaluate_fn, server_round, arrays, result)
+                self._kept()
+            return result
+        finally:
+            self._closed()
 
     def _evaluate(
         self,

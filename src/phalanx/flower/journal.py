@@ -11,6 +11,7 @@ from pathlib import Path
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
 from phalanx.server.checkpoint import Checkpoint, newest, save
+from phalanx.server.lock import locked
 from phalanx.server.state import FederationState
 
 
@@ -26,11 +27,12 @@ class Standing:
 class Journal:
     """A sink for events and a place for checkpoints. `facts` are what must not change between a run and its sequel.
 
-    Raises: CheckpointError if the folder cannot be used, or holds another federation's.
+    Raises: CheckpointError if the folder cannot be used, or another process uses it.
     """
 
     def __init__(self, folder: Path, facts: dict[str, str]) -> None:
         self.folder, self.facts = folder, facts
+        self._lock = locked(folder, "federation's folder")
         try:
             (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
             self._events = (folder / "events.jsonl").open("ab")
@@ -54,6 +56,11 @@ class Journal:
         told = {"nodes": json.dumps(standing.ids), "offences": json.dumps(standing.offences)}
         facts = {**self.facts, **told, "events": str(self._events.tell())}
         save(self.folder / "checkpoint", Checkpoint(standing.state.round, standing.state.tensors(), facts))
+
+    def close(self) -> None:
+        """Let go of the folder; another process may have it."""
+        self._events.close()
+        self._lock.close()
 
     def restore(self) -> tuple[Standing | None, list[str]]:
         """Where to go on (None: from the start), and a sentence for each damaged checkpoint; events are cut to it.

@@ -115,6 +115,12 @@ class RobustStrategy(Guarded):
         LOG.info("\tGoing on after round %d, from %s.", standing.state.round, self.folder)
         return wire.arrays(standing.state.params, standing.state.buffers), standing.state.round
 
+    def _closed(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self.sinks = tuple(sink for sink in self.sinks if sink is not self._journal)
+            self._journal = None
+
     def _kept(self) -> None:
         if self._journal is not None and self._state is not None:
             offences = {node: dict(counts) for node, counts in self.offences.items()}

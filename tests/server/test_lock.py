@@ -3,7 +3,7 @@ import fcntl
 import pytest
 
 from phalanx.core.errors import CheckpointError
-from phalanx.experiments.lock import is_locked, locked
+from phalanx.server.lock import is_locked, locked
 
 
 def test_a_folder_is_made_and_held_by_one_at_a_time(tmp_path):
@@ -20,7 +20,7 @@ def test_whoever_looks_at_a_folder_keeps_nobody_from_it(tmp_path, monkeypatch):
     locked(tmp_path, "run folder").close()
     looking = (tmp_path / ".lock").open()
     fcntl.flock(looking, fcntl.LOCK_SH)
-    monkeypatch.setattr("phalanx.experiments.lock.time.sleep", lambda seconds: looking.close())
+    monkeypatch.setattr("phalanx.server.lock.time.sleep", lambda seconds: looking.close())
     with locked(tmp_path, "run folder"):
         assert looking.closed
         assert is_locked(tmp_path)
