@@ -31,6 +31,9 @@ from phalanx.models import MLP
 from phalanx.server import AllClients, Screening, ServerSGD
 from phalanx.training import SGD
 
+_LATER = (("local_schedule", {"kind": "constant"}), ("known", "pair"))
+"""Fields that came after the first runs, with their defaults: those runs keep their names."""
+
 
 class Experiment(Component):
     """A federation, who attacks it and what defends it. Every section has a default; the default runs.
@@ -103,7 +106,16 @@ class Experiment(Component):
         if self.privacy == PrivacySettings():  # runs from before there was this section keep their names
             del table["privacy"]
         table["run"] = {name: value for name, value in table["run"].items() if name in RunSettings.deciding}
-        return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:10]
+        return hashlib.sha256(json.dumps(_without_later(table), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _without_later(value: Any) -> Any:
+    """A table, at any depth, without fields that came later and are left alone."""
+    if isinstance(value, list):
+        return [_without_later(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_later(part) for name, part in value.items() if (name, part) not in _LATER}
 
 
 def _fill(component: type[Component], table: dict[str, Any], path: list[str]) -> None:
