@@ -4,7 +4,7 @@
 
 One client trains on 600 batches, a tenth of its images with a BadNets square that leads to class 2. Universal triggers to all
 classes are then inverted from 60 clean test images. Prints sizes and anomaly indices, and draws the true trigger beside the
-inverted one. Less than a minute of a core.
+inverted one. About a minute of a core.
 """
 
 import argparse
