@@ -1,6 +1,7 @@
 """Private runs from config to result: the forecast, the budget's end, and books that survive a crash."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -107,6 +108,13 @@ def test_a_run_that_crashed_goes_on_to_the_same_bytes_and_the_same_epsilon(exper
     assert lasting(tmp_path / "broken") == lasting(tmp_path / "whole")
 
 
+def test_workers_keep_the_same_books_and_make_the_same_noise(tmp_path):
+    seeded = replace(LOCAL, training=replace(LOCAL.training, secure_rng=False))
+    one = run(seeded)
+    two = run(replace(seeded, run=replace(seeded.run, workers=2)))
+    assert one.summary == two.summary
+
+
 def test_a_receipt_is_on_the_disk_before_anyone_hears_of_the_round(tmp_path):
     crashed(PRIVATE, tmp_path / "run", 2)
     assert [json.loads(line) for line in (tmp_path / "run" / "privacy.jsonl").read_text().splitlines()] == [
@@ -156,12 +164,14 @@ def test_a_torn_line_was_never_released_and_goes(tmp_path):
 
 def test_the_terminal_states_it_before_and_after_and_says_how_a_budget_ended(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    (tmp_path / "limited.toml").write_text(LIMITED.to_toml())
+    often = replace(LIMITED, evaluation=EvaluationSettings(every=1))
+    (tmp_path / "limited.toml").write_text(often.to_toml())
     with pytest.raises(PrivacyBudgetExhausted, match=r"The privacy budget is spent .* The last model is in "):
         run_file(tmp_path / "limited.toml", [], tmp_path / "run")
     shown = capsys.readouterr().out
     assert shown.startswith("Privacy in the end, at most: ε = ")
     assert "The run ends before a round that would pass ε = " in shown
+    assert re.search(r"round 4/6  accuracy [\d.]+ %  ε [\d.]+", shown)
     assert "Privacy: ε = " in shown
     show_folder(tmp_path / "run", as_json=False)
     shown = capsys.readouterr().out

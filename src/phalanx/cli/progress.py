@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from phalanx.core.events import Event
+from phalanx.privacy.statement import shown
 from phalanx.report import numbers
 
 LINES = 10
@@ -29,6 +30,7 @@ class ProgressSink:
         self.rounds = rounds
         self.console = console
         self.scores = ""
+        self._spent = ""
         self._said: set[str] = set()
         self._bar = Progress(
             TextColumn("round"),
@@ -78,12 +80,14 @@ class ProgressSink:
             self._say_once("kept", f"Round {event.round + 1} kept the model: {reason}")
         if event.values["attack"].get("room") == 0:  # type: ignore[union-attr]
             self._say_once("room", NO_ROOM)
+        if isinstance(spent := event.values.get("epsilon"), float):
+            self._spent = f"  ε {shown(spent)}"
         self._bar.update(self._task, completed=event.round + 1, scores=self.scores)
 
     def _evaluation(self, event: Event) -> None:
         success = event.values.get("attack_success")
         attack = "" if success is None else f"  attack success {percent(success)}"
-        self.scores = f"accuracy {percent(event.values['accuracy'])}{attack}"
+        self.scores = f"accuracy {percent(event.values['accuracy'])}{attack}{self._spent}"
         self._bar.update(self._task, scores=self.scores)
         done = event.round + 1
         if not self.console.is_terminal and (done == self.rounds or done % max(1, self.rounds // LINES) == 0):
