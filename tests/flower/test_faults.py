@@ -89,6 +89,7 @@ FAULTS = {
     "an unknown serialisation": ("wrong dtype", declaring(stype="pickle")),
     "a dtype that there is not": ("wrong dtype", declaring(dtype="object")),
     "a terabyte declared": ("wrong size", declaring(shape=(10**12,))),
+    "a million dimensions": ("wrong size", declaring(shape=(10**18,) * 10**6)),
     "a negative shape": ("wrong size", declaring(shape=(-5, 6))),
     "empty bytes": ("wrong number of bytes", with_bytes(lambda data: b"")),
     "truncated bytes": ("wrong number of bytes", with_bytes(lambda data: data[:100])),

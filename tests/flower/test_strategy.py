@@ -15,7 +15,7 @@ from phalanx.core.types import Samples
 from phalanx.flower import InProcessGrid, RobustStrategy, client_app, exchange, guarded
 from phalanx.flower.roster import Roster
 from phalanx.privacy import CentralDP
-from phalanx.server import FedAdam, FixedSize, Screening
+from phalanx.server import FedAdam, FixedSize, Poisson, Screening
 from phalanx.training import DPSGD, SGD, WorkerMomentum
 
 PRIVATE = CentralDP(clip_norm=1.0, noise_multiplier=1.0, expected_clients=3)
@@ -127,6 +127,19 @@ def test_sampling_is_seeded_and_leaves_global_streams_alone(twins, small, untouc
         drawn.append([event.values["clients"] for event in log.events])
     assert drawn[0] == drawn[1]
     assert len({tuple(clients) for clients in drawn[0]}) > 1
+
+
+@pytest.mark.parametrize(
+    ("sampler", "sizes"), [(FixedSize(size=5), {4}), (FixedSize(size=3), {3}), (Poisson(rate=0.4), {0, 1, 2, 3})]
+)
+def test_of_fewer_nodes_fewer_are_drawn_and_each_as_likely_as_before(twins, small, sampler, sizes):
+    world, log = twins(replace(small, participation=sampler, run=replace(small.run, rounds=8))), Log()
+    grid = world.grid()
+    log.emit = lambda event: (log.events.append(event), grid.offline.update({1, 2}))
+    world.deployed(grid, world.strategy(sinks=[log]))
+    drawn = [event.values["sampled"] for event in log.events[1:]]
+    assert set(drawn) <= sizes
+    assert sampler.kind != "poisson" or 0.5 < sum(drawn) / len(drawn) < 2.7
 
 
 def test_a_node_is_known_by_its_key():

@@ -41,10 +41,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Received:
-    """A round's well-formed answers as rows, with their clients in ascending order, and what became of the `sampled` others.
+    """A round's well-formed answers as rows, with their clients in ascending order, and what became of the others.
 
-    `weights` `[k]` are the claimed numbers of examples, each within [1, cap]; `steps` is the median of the claimed numbers of
-    local steps, None if nobody claims any; `loss` the median claim likewise.
+    `sampled`: how many were asked. `weights` `[k]` are the claimed numbers of examples, each within [1, cap]; `steps` is the
+    median of the claimed numbers of local steps, None if nobody claims any; `loss` the median claim likewise.
     """
 
     sampled: int

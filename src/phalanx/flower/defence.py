@@ -19,7 +19,6 @@ from phalanx.server.events import Stopwatch, round_values
 from phalanx.server.state import FederationState
 from phalanx.training.engines.loop import use_channels_last
 
-NO_CLAIM_COUNTS = 1
 NOBODY_KNOWS: Mapping[str, Value] = {"malicious": [], "attack": {}}
 """What a simulator's event holds, too, and a real server cannot tell."""
 
@@ -76,7 +75,7 @@ class Defence:
     @property
     def cap(self) -> int:
         """The most examples that a client's claim counts for."""
-        return self.screening.max_samples or NO_CLAIM_COUNTS
+        return self.screening.max_samples or 1
 
     def judge(self, received: Received, wire: Wire, state: FederationState) -> Verdict:
         """Screen the rows of a round and hand them to the rule. A round that cannot go on keeps the model and says so."""

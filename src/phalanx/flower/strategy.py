@@ -11,6 +11,7 @@ import torch
 from flwr.app import ArrayRecord
 from torch import nn
 
+from phalanx.core.errors import ConfigError
 from phalanx.core.events import Sink
 from phalanx.core.families import Aggregator, Participation, ServerOptimizer, Trainer
 from phalanx.core.types import RoundContext, Samples
@@ -137,8 +138,9 @@ class RobustStrategy(Guarded):
         """As in the simulator, where clients 0 … n-1 are always there: of fewer, the drawn places among those that are."""
         assert self._wire is not None
         context = RoundContext(state.round, self.defence.seed, self._wire.layout, state.params, state.buffers)
-        size = self.participation.largest(max(len(clients), self.min_nodes))
-        if size > len(clients):
+        try:
+            self.participation.largest(len(clients))
+        except ConfigError:  # fewer are there than a round is to have
             return list(clients)
         return torch.tensor(clients)[self.participation.sample(len(clients), context)].tolist()
 

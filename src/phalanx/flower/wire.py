@@ -25,7 +25,9 @@ from phalanx.core.types import Rows
 UPDATE, BUFFERS = "phalanx.update", "phalanx.buffers"
 MAGIC = b"\x93NUMPY\x01\x00"
 LONGEST_HEADER = 10 + 2**16
+MOST_DIMENSIONS = 64  # numpy's own limit
 SERIALISATION = "numpy.ndarray"
+FLOAT32 = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Form:
     def malformation(self, array: Array) -> str | None:
         """The first thing that is wrong with what an array declares, or with the number of its bytes; None if nothing is."""
         if tuple(array.shape) != self.shape:
-            return "wrong size" if prod(array.shape) != prod(self.shape) else "wrong shape"
+            # Of a shape with a million dimensions nobody works out the product.
+            is_reordered = len(array.shape) <= MOST_DIMENSIONS and prod(array.shape) == prod(self.shape)
+            return "wrong shape" if is_reordered else "wrong size"
         if array.dtype != str(self.dtype) or array.stype != SERIALISATION:
             return "wrong dtype"
         return None if self.nbytes < len(array.data) <= self.nbytes + LONGEST_HEADER else "wrong number of bytes"
@@ -134,19 +138,25 @@ class Wire:
 
     def read_into(self, content: RecordDict, rows: Rows, place: int, params: Tensor) -> str | None:
         """Write a well-formed answer into a row; what is wrong with its bytes, or None. `params` `[d]`: what it was given."""
-        _, found = self._expected(content)
+        forms, found = self._expected(content)
         assert found is not None  # malformation came first
         is_update = UPDATE in content
+        read = dict[str, NDArray[np.generic]]()
+        for name, form in forms.items():
+            if name not in self.resting and (numbers := form.read(found[name])) is not None:
+                read[name] = numbers
+        if read.keys() != forms.keys() - self.resting.keys():
+            return "wrong bytes"
         with np.errstate(all="ignore"):  # what does not fit into float32 becomes infinite, and screening drops it
             for slot in self.layout.parameters:
-                if (numbers := self._form(slot, is_update).read(found[_key(UPDATE, slot, is_update)])) is None:
-                    return "wrong bytes"
                 row = slot.view(rows.matrix[place]).numpy()
-                np.subtract(numbers, 0 if is_update else slot.view(params).numpy(), out=row, casting="same_kind")
+                if is_update:
+                    np.copyto(row, read[f"{UPDATE}/{slot.name}"])
+                else:
+                    np.subtract(read[slot.name], slot.view(params).numpy(), out=row, casting="same_kind")
             for slot in self.layout.buffers:
-                if (numbers := self._form(slot, is_update).read(found[_key(BUFFERS, slot, is_update)])) is None:
-                    return "wrong bytes"
-                np.copyto(slot.view(rows.buffers[place]).numpy(), numbers, casting="same_kind")
+                values = read[f"{BUFFERS}/{slot.name}" if is_update else slot.name]
+                np.copyto(slot.view(rows.buffers[place]).numpy(), values, casting="same_kind")
         return None
 
     def update(self, row: Tensor, buffers: Tensor) -> RecordDict:
@@ -156,9 +166,6 @@ class Wire:
             content[BUFFERS] = _record(self.layout.buffer_views(buffers))
         return content
 
-    def _form(self, slot: Slot, is_update: bool) -> Form:
-        return Form(slot.shape, np.dtype(np.float32)) if is_update else self.forms[slot.name]
-
     def _expected(self, content: RecordDict) -> tuple[dict[str, Form], dict[str, Array] | None]:
         """The forms that the arrays of this answer must have, and its arrays; None if there are records beside them."""
         records = dict(content.array_records.items())
@@ -166,14 +173,10 @@ class Wire:
             model = next(iter(records.values()), None)
             return dict(self.forms), None if model is None or len(records) > 1 else dict(model)
         slots = {UPDATE: self.layout.parameters, BUFFERS: self.layout.buffers}
-        expected = {_key(record, slot, True): self._form(slot, True) for record in slots for slot in slots[record]}
+        expected = {f"{record}/{slot.name}": Form(slot.shape, FLOAT32) for record in slots for slot in slots[record]}
         if not records.keys() <= slots.keys():
             return expected, None
         return expected, {f"{key}/{name}": array for key, record in records.items() for name, array in record.items()}
-
-
-def _key(record: str, slot: Slot, is_update: bool) -> str:
-    return f"{record}/{slot.name}" if is_update else slot.name
 
 
 def _record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
