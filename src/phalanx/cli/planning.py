@@ -13,7 +13,8 @@ from phalanx.cli.terminal import console
 from phalanx.core.errors import ConfigError
 from phalanx.core.privacy import Sampling, Unit
 from phalanx.privacy import PrivacyPlan, PrivacyStatement
-from phalanx.privacy.accounting import AccountantName, Counting
+from phalanx.privacy.accountants import AccountantName
+from phalanx.privacy.accounting import Counting
 from phalanx.privacy.plan import Known
 from phalanx.privacy.statement import shown
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
 from phalanx.core.numbers import Probability
-from phalanx.privacy.accounting import LARGEST, AccountantName
+from phalanx.privacy.accountants import LARGEST, AccountantName
 
 DEVICE = r"^(auto|cpu|cuda(:[0-9]{1,3})?)$"
 

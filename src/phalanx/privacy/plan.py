@@ -6,7 +6,8 @@ from typing import Self, TypedDict, Unpack
 from phalanx.core.errors import ConfigError
 from phalanx.core.privacy import Neighbours, Sampling
 from phalanx.privacy import accounting
-from phalanx.privacy.accounting import AccountantName, Counting
+from phalanx.privacy.accountants import AccountantName
+from phalanx.privacy.accounting import Counting
 
 
 class Known(TypedDict, total=False):

@@ -5,7 +5,7 @@ from decimal import ROUND_CEILING, Context, Decimal
 from typing import Self
 
 from phalanx.core.privacy import Mechanism, Neighbours, Sampling, Unit
-from phalanx.privacy.accounting import AccountantName
+from phalanx.privacy.accountants import AccountantName
 
 SAMPLINGS: dict[Sampling, str] = {"poisson": "Poisson", "fixed_size": "fixed-size", "none": "no"}
 

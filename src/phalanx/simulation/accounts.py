@@ -13,7 +13,8 @@ from phalanx.core.events import Value
 from phalanx.core.privacy import Mechanism, Spending, added, spendings
 from phalanx.core.types import State
 from phalanx.privacy import PrivacyStatement
-from phalanx.privacy.accounting import LARGEST, AccountantName, Counting, composed_epsilon, largest_epsilon
+from phalanx.privacy.accountants import LARGEST, AccountantName
+from phalanx.privacy.accounting import Counting, composed_epsilon, largest_epsilon
 from phalanx.server import Screening
 from phalanx.server.events import number
 from phalanx.server.state import FederationState
