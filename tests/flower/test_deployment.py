@@ -14,6 +14,7 @@ from phalanx.attacks import Adversary, FirstClients, SignFlip
 from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import FederationError
 from phalanx.data import IID, Digits
+from phalanx.experiments import run
 from phalanx.flower import deployment
 from phalanx.flower.deployment import CONNECTION, Deployment, submit
 from phalanx.flower.project import write_project
@@ -170,6 +171,20 @@ def test_over_tls_an_attacker_and_a_killed_node_do_not_stop_a_defended_federatio
     assert (final["accuracy"] > 0.8) == (rule != Mean())
     rounds = [json.loads(line) for line in (app / "federation" / "events.jsonl").read_text().splitlines()]
     assert len([event for event in rounds if event["event"] == "round"]) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_over_tls_a_federation_ends_in_the_simulators_bytes(tmp_path, monkeypatch):
+    """Nodes get their numbers by key, not by part: the median does not mind the order."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    app = tmp_path / "app"
+    experiment = replace(DIGITS, aggregator=Median(num_byzantine=1), run=RunSettings(rounds=2, seed=1))
+    write_project(experiment, app)
+    with Deployment(app, 4, port=9743, say=print) as federation:
+        submit(app, CONNECTION, federation.environment, print)
+    deployed = json.loads((app / "federation" / "result.json").read_text())
+    assert deployed["model_sha256"] == run(experiment).summary["model_sha256"]
 
 
 @pytest.mark.slow

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx, FedYogi
 
 from phalanx.aggregators import Krum, Mean, TrimmedMean
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.data import IID
-from phalanx.flower import Robust
+from phalanx.flower import InProcessGrid, Robust
 from phalanx.flower.wire import UPDATE
 
 
@@ -90,6 +91,34 @@ def test_a_round_that_keeps_the_model_does_not_move_the_inner_strategy(twins, sm
     grid = world.grid(node_1=lambda content: RecordDict())
     assert same(rounds(world, inner, grid), ArrayRecord(world.model().state_dict()))
     assert inner.inner.m_t is None
+
+
+def test_an_inner_step_that_is_not_finite_keeps_the_model(twins, small):
+    class Broken(FedAvg):
+        def aggregate_train(self, server_round, replies):
+            arrays, metrics = super().aggregate_train(server_round, replies)
+            return ArrayRecord({name: Array(array.numpy() * np.float32("nan")) for name, array in arrays.items()}), metrics
+
+    world = twins(small)
+    kept = rounds(world, Robust(Broken(min_available_nodes=6), aggregator=Mean()))
+    assert same(kept, ArrayRecord(world.model().state_dict()))
+
+
+def test_integers_stay_what_they_are():
+    arrays = [np.ones(3, np.float32), np.arange(2)]
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        first, counter = message.content["arrays"].to_numpy_ndarrays()
+        content = {"arrays": ArrayRecord([first + 1, counter]), "metrics": MetricRecord({"num-examples": 1})}
+        return Message(RecordDict(content), reply_to=message)
+
+    strategy = Robust(FedAvg(min_available_nodes=2), aggregator=Mean())
+    after = strategy.start(InProcessGrid([app, app]), ArrayRecord(arrays), num_rounds=2, timeout=1).arrays.to_numpy_ndarrays()
+    assert after[0].tolist() == [3.0, 3.0, 3.0]
+    assert after[1].tolist() == [0, 1]
+    assert after[1].dtype == np.int64
 
 
 def test_a_fraction_is_drawn_with_a_seed_and_the_given_strategy_is_not_changed(twins, small):

@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import cast
 
+import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -25,7 +26,7 @@ from phalanx.server.state import FederationState
 class Robust(Guarded):
     """`Robust(FedAdam(), aggregator=Flame())`: all accepted answers become one, and that one is what FedAdam sees.
 
-    The inner strategy prepares the messages and makes the server's step. Who takes part is drawn here, from its
+    The inner strategy prepares the messages and makes the server's step; one that is not finite keeps the model. Who takes part is drawn here, from its
     `fraction_train`, `min_train_nodes` and `min_available_nodes`, with a seed of its own and without waiting for ever. Its
     state is not checkpointed; where a run has to be resumed, use `RobustStrategy` and its `server`.
 
@@ -96,16 +97,12 @@ class Robust(Guarded):
         content = RecordDict({ARRAYS: one, "metrics": MetricRecord({self.inner.weighted_by_key: 1})})
         reply = Message(content, reply_to=next(iter(self._asked.messages.values())))
         stepped, _ = self.inner.aggregate_train(following.round, [reply])
-        if stepped is None:
-            return following, None
         # An inner strategy makes floats of integers and averages what is to stay: only what is trained is its own.
-        trained = {slot.name for slot in (*wire.layout.parameters, *wire.layout.buffers)}
-        arrays = ArrayRecord(
-            {
-                name: Array(stepped[name].numpy().astype(form.dtype)) if name in trained else one[name]
-                for name, form in wire.forms.items()
-            }
-        )
+        trained = [slot.name for slot in (*wire.layout.parameters, *wire.layout.buffers)]
+        if stepped is None or not all(np.isfinite(stepped[name].numpy()).all() for name in trained):
+            return following, None
+        own = {name: Array(stepped[name].numpy().astype(wire.forms[name].dtype)) for name in trained}
+        arrays = ArrayRecord({name: own.get(wire.tied.get(name, name), one[name]) for name in wire.forms})
         return replace(following, previous_update=update), arrays
 
 
