@@ -26,9 +26,10 @@ from phalanx.server.state import FederationState
 class Robust(Guarded):
     """`Robust(FedAdam(), aggregator=Flame())`: all accepted answers become one, and that one is what FedAdam sees.
 
-    The inner strategy prepares the messages and makes the server's step; one that is not finite keeps the model. Who takes part is drawn here, from its
-    `fraction_train`, `min_train_nodes` and `min_available_nodes`, with a seed of its own and without waiting for ever. Its
-    state is not checkpointed; where a run has to be resumed, use `RobustStrategy` and its `server`.
+    The inner strategy prepares the messages and makes the server's step; one that is not finite keeps the model. Who takes
+    part is drawn here, from its `fraction_train`, `min_train_nodes` and `min_available_nodes`, with a seed of its own and
+    without waiting for ever. Its state is not checkpointed; where a run has to be resumed, use `RobustStrategy` and its
+    `server`.
 
     Args: as `RobustStrategy` has them; `inner` is FedAvg or one of its heirs, and is not changed.
 
