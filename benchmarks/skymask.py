@@ -6,7 +6,7 @@ One thread, both sides in one run, taken in turns, minimum of the repeats. Both 
 rows, with the same steps; the naive way keeps about 13 times the masks in its graph. Shapes are the paper's: softmax
 regression on HAR with 30 clients and 247 root samples, its network for Fashion-MNIST with 30 and 100 clients and 100 root
 samples. The bars in seconds are what a prototype took. The rows are noise: what they hold does not change the time. On HAR a
-third of either side's step is the model's own pass, and the rest of ours is small operations: there is no ratio to gain.
+third of either side's step is the model's own pass, and the rest of ours is small operations.
 """
 
 import argparse
