@@ -72,6 +72,14 @@ def test_everything_is_started_and_nothing_is_left(programs):
     assert said == ["SuperLink on 127.0.0.1:9443, with TLS and node authentication", "node 1 of 2", "node 2 of 2"]
 
 
+def test_a_killed_node_is_gone_at_once(programs):
+    with Deployment(programs(), 2, say=lambda text: None) as federation:
+        node = federation._running["node-2"]
+        federation.kill("node-2")
+        assert not alive(node)
+        assert [*federation._running] == ["superlink", "node-1"]
+
+
 def test_an_error_inside_stops_everything(programs):
     federation, processes = Deployment(programs(), 1, say=lambda text: None), []
 

@@ -70,8 +70,10 @@ class Deployment:
         self._stop()
 
     def kill(self, name: str) -> None:
-        """Kill a process without warning: "superlink" or "node-2"."""
-        self._running.pop(name).kill()
+        """Kill a process and what it has started, without warning: "superlink" or "node-2"."""
+        process = self._running.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def _start_superlink(self) -> None:
         keys = self._keys
