@@ -37,16 +37,16 @@ class ClientLevel(Aggregator, ABC):
         """Nothing: a round without clients is noise like any other, or everyone would know that nobody was there."""
 
     def check(self, model: nn.Module) -> None:
-        if layout := Layout.of(model).buffers:
+        if buffers := Layout.of(model).buffers:
             raise ConfigError(
-                f"{type(self).__name__} adds noise to parameters only; this model has float buffers ({layout[0].name}), which "
+                f"{type(self).__name__} adds noise to parameters only; this model has float buffers ({buffers[0].name}), which "
                 "would travel without any. Use a model without BatchNorm, such as one with GroupNorm."
             )
 
     def mechanism(self, participation: Participation, num_clients: int) -> Mechanism | None:
         name, expected = type(self).__name__, participation.expected(num_clients)
-        fitting = (expected, expected * (1 - participation.dropout))
-        if not fitting[1] - 0.5 <= self.expected_clients <= fitting[0] + 0.5:
+        answering = expected * (1 - participation.dropout)
+        if not answering - 0.5 <= self.expected_clients <= expected + 0.5:
             raise ConfigError(
                 f"{name} divides by expected_clients = {self.expected_clients:g}, but a round samples {expected:g} of the "
                 f"{num_clients} clients: its steps would be {expected / self.expected_clients:.3g} times as long. "

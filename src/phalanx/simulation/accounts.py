@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from phalanx.config import Experiment, PrivacySettings
@@ -137,12 +136,12 @@ class Accounts:
 
     def _charged(self, state: FederationState, following: FederationState) -> Set[int]:
         before, after = _spent(state.clients), _spent(following.clients)
-        return {client for client, spent in after.items() if client not in before or not torch.equal(spent, before[client])}
+        return {client for client, spent in after.items() if spent != before.get(client)}
 
     def _histories(self, state: FederationState) -> dict[int, History]:
         if self.clients is None:
             return {-1: (_times(self.mechanism.spending, int(state.rule["noised"])),)}
-        return {client: spendings(spent) for client, spent in _spent(state.clients).items()}
+        return _spent(state.clients)
 
     def _after(self, rounds: int) -> Iterator[History]:
         spending = [self.mechanism.spending] if self.clients is None else set(self.clients.values())
@@ -163,9 +162,9 @@ def _times(spending: Spending, rounds: int) -> Spending:
     return replace(spending, steps=spending.steps * rounds)
 
 
-def _spent(clients: State) -> dict[int, Tensor]:
+def _spent(clients: State) -> dict[int, History]:
     """What each client remembers to have spent, by roster int."""
-    return {int(name.removesuffix(".spent")): spent for name, spent in clients.items() if name.endswith(".spent")}
+    return {int(name.removesuffix(".spent")): spendings(spent) for name, spent in clients.items() if name.endswith(".spent")}
 
 
 def check_screening(screening: Screening, kind: str) -> None:
