@@ -133,11 +133,14 @@ def test_what_only_the_simulator_does_is_refused(change, name, tmp_path):
         serve(replace(DIGITS, **change), None, folder=tmp_path)
 
 
-def test_a_node_may_bring_its_own_data(tmp_path):
+def test_a_node_may_bring_its_own_data_and_need_not_have_the_experiments(tmp_path, monkeypatch):
     part = Digits().load().train
     own = replace(part, images=part.images[:100], labels=part.labels[:100])
     app = experiment_client(DIGITS, data=lambda context: own)
+    loads = []
+    monkeypatch.setattr(Digits, "load", lambda self, load=Digits.load: loads.append(self) or load(self))
     assert federate(DIGITS, tmp_path, grid=InProcessGrid([app] * 5))["final"]["accuracy"] > 0.3
+    assert len(loads) == 1  # the server's, for its test set
 
 
 def test_the_folder_is_one_that_show_and_report_read(tmp_path, capsys):

@@ -58,27 +58,36 @@ def client_app(
         seed: of everything random. `partition-id` in the node's config, or else its node id, tells clients apart.
         mods: Flower's mods, around all of this.
     """
-    return working_app(trainer, lambda task, state: task.train(trainer, state), model=model, data=data, seed=seed, mods=mods)
+    return working_app(
+        trainer,
+        lambda task, state: task.train(trainer, state),
+        model=lambda samples: model(),
+        data=data,
+        seed=seed,
+        mods=mods,
+    )
 
 
 def working_app(
     trainer: Trainer,
     work: Work,
     *,
-    model: Callable[[], nn.Module],
+    model: Callable[[Samples], nn.Module],
     data: Callable[[Context], Samples],
     seed: int = 0,
     mods: Sequence[Mod] = (),
 ) -> ClientApp:
     """A Flower client that does anything which ends in a row.
 
-    Beside the row it tells its numbers of samples and steps and its loss, unless `trainer` claims privacy: these have no noise.
+    `model` makes the module for this client's samples. Beside the row the client tells its numbers of samples and steps and its
+    loss, unless `trainer` claims privacy: these have no noise.
     """
     app = ClientApp(mods=list(mods))
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        task = _task(message, context, model(), data(context), seed)
+        samples = data(context)
+        task = _task(message, context, model(samples), samples, seed)
         memory = context.state.array_records.get(MEMORY, ArrayRecord())
         before = {name: torch.from_numpy(array.numpy()) for name, array in memory.items()}
         rows, state = work(task, before)

@@ -68,6 +68,8 @@ def experiment_client(experiment: Experiment, *, data: Callable[[Context], Sampl
         return replace(train, images=train.images[index], labels=train.labels[index])
 
     def work(task: Task, state: State) -> tuple[Rows, State]:
+        if experiment.adversary.who is None:  # a node with its own data need not have the experiment's
+            return task.train(experiment.training, state)
         num_clients = federation().num_clients
         active = experiment.adversary.active(torch.tensor([task.client]), num_clients, task.context)
         if not active:
@@ -77,7 +79,7 @@ def experiment_client(experiment: Experiment, *, data: Callable[[Context], Sampl
         return attack(task, state, adversary, experiment.training, attacker=active[0], num_updates=rows)
 
     seed, trainer = experiment.run.seed, experiment.training
-    return working_app(trainer, work, model=lambda: _model(experiment, federation()), data=data or part, seed=seed)
+    return working_app(trainer, work, model=lambda samples: _model(experiment, samples), data=data or part, seed=seed)
 
 
 def serve(
@@ -108,7 +110,7 @@ def serve(
         finished: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
         return finished
     federation = _federation(experiment)
-    model, history = _model(experiment, federation), _Last()
+    model, history = _model(experiment, federation.train), _Last()
     strategy = RobustStrategy(
         aggregator=experiment.aggregator,
         server=experiment.server,
@@ -166,9 +168,9 @@ def _federation(experiment: Experiment) -> Federation:
     return Federation.build(experiment.data.load(), experiment.partition, experiment.root, experiment.run.seed)
 
 
-def _model(experiment: Experiment, federation: Federation) -> nn.Module:
+def _model(experiment: Experiment, samples: Samples) -> nn.Module:
     generator = rng.generator(experiment.run.seed, "model")
-    return experiment.model.build(federation.input_shape, federation.num_classes, generator)
+    return experiment.model.build(tuple(samples.images.shape[1:]), samples.num_classes, generator)
 
 
 def _test(
