@@ -74,7 +74,7 @@ class PrivacySettings(Component):
     """`[privacy]`: how the spending of a private rule or trainer is counted, and where it ends.
 
     What is private is no setting of this section: `central_dp` and `adaptive_central_dp` are rules, `dpsgd` and `local_dp`
-    trainers. In a run without one of them the section is refused.
+    trainers. In a run without one of them other values than these are refused.
     """
 
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5

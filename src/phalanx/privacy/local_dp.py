@@ -24,8 +24,8 @@ class LocalDP(Trainer):
     clients and few parameters; where the server can be trusted take CentralDP. Who takes part, and in how many steps, is not
     hidden; the training loss would tell, and is not sent (NaN). Attackers who replace their rows add no noise.
 
-    Reference: Duchi, Jordan and Wainwright, Local Privacy and Statistical Minimax Rates, FOCS 2013 (arXiv 1302.3203); the
-    Gaussian mechanism with neighbours replace-one, so that the sum moves by 2 C and the noise counts as z / 2.
+    Reference: Duchi, Jordan and Wainwright, Local Privacy and Statistical Minimax Rates, FOCS 2013 (arXiv 1302.3203).
+    Differs from the paper: the Gaussian mechanism. Neighbours are replaced, so a row moves by 2 C and the noise counts as z / 2.
     """
 
     trainer: Trainer
