@@ -25,7 +25,7 @@ class LocalDP(Trainer):
     hidden; the training loss would tell, and is not sent (NaN). Attackers who replace their rows add no noise.
 
     Reference: Duchi, Jordan and Wainwright, Local Privacy and Statistical Minimax Rates, FOCS 2013 (arXiv 1302.3203).
-    Differs from the paper: the Gaussian mechanism. Neighbours are replaced, so a row moves by 2 C and the noise counts as z / 2.
+    Differs from the paper: the Gaussian mechanism; neighbours are replaced, a row moves by 2 C, the noise counts as z / 2.
     """
 
     trainer: Trainer
