@@ -10,6 +10,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.types import Samples
+from phalanx.training.engines import loop
 
 Trial = Callable[[nn.Module, Tensor, Tensor], object]
 """Works out the gradients of a few examples, images with labels, in a model."""
@@ -62,7 +63,7 @@ def _check_behaviour(model: nn.Module, images: Tensor) -> None:
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    torch.manual_seed(0)
+    loop.seed_layers(images.device, 0)
     with torch.no_grad():
         logits: Tensor = model(images)
     return logits

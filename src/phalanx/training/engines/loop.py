@@ -37,7 +37,7 @@ def train(work: LocalWork, model: nn.Module, out: Rows, descend: "Descend | None
         with torch.random.fork_rng(devices=[module.device] if module.device.type == "cuda" else []):
             for i, place in enumerate(work.cohort.places):
                 module.reset()
-                _seed(module.device, rng.derive(context.seed, "forward", context.round, work.cohort.ids[i]))
+                seed_layers(module.device, rng.derive(context.seed, "forward", context.round, work.cohort.ids[i]))
                 steps.append((descend or _descend)(work, work.client(i), module, losses[i]))
                 target.write(place, module)
     finally:
@@ -137,7 +137,8 @@ class _Target:
             values[place] = value
 
 
-def _seed(device: torch.device, seed: int) -> None:
+def seed_layers(device: torch.device, seed: int) -> None:
+    """Begin the global streams of layers such as Dropout anew: to be called inside `torch.random.fork_rng`."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index].manual_seed(seed)

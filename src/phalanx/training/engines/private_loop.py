@@ -43,11 +43,11 @@ def try_out(model: nn.Module, images: Tensor, labels: Tensor, gradients: str) ->
     """
     parameters = list(flat.trainable(model).values())
     with SOURCES[gradients](model, parameters) as source:
-        torch.manual_seed(0)
+        loop.seed_layers(images.device, 0)
         sums = [each.weighted_sum(torch.ones(len(labels), device=labels.device)) for each in source(images, labels)]
     if gradients == "vmap":  # right by itself, and draws another dropout
         return
-    torch.manual_seed(0)
+    loop.seed_layers(images.device, 0)
     loss = cross_entropy(model(images), labels, reduction="sum")
     expected = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     if not all(torch.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in zip(sums, expected)):
