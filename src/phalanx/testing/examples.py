@@ -77,7 +77,7 @@ _CLIPS_TO_A_FIXED_NORM = _CLIPS | {
     "identical_rows": "a common row above the bound is clipped too",
 }
 _ADDS_NOISE = {"identical_rows": "noise is added"}
-_NOISE = {law: "noise is added" for law in ("zeros", "coordinate_range", "convex_hull")}
+_NOISE = dict.fromkeys(("zeros", "coordinate_range", "convex_hull"), "noise is added")
 
 _DIVIDES_BY_WHAT_IS_EXPECTED = _CLIPS_TO_A_FIXED_NORM | {
     "mean_without_byzantine": "it divides by the expected number of clients",
