@@ -11,6 +11,7 @@ PAGES = {
     "methods/training": ("trainer", "example_clipping", "step_hook", "learning_rate_schedule", "augmentation"),
     "methods/data": ("dataset", "partitioner"),
     "methods/models": ("architecture",),
+    "methods/inversion": ("inversion_attack",),
     "methods/server": ("participation", "server_optimizer"),
     "guides/trackers": ("tracker",),
 }

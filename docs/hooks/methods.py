@@ -12,7 +12,8 @@ from phalanx.cli.describing import describe
 from phalanx.core.component import Component, families, members
 
 MARKER = re.compile(r"<!-- (family|overview): (\w+) -->")
-PACKAGES = tuple(f"phalanx.{name}" for name in ("aggregators", "attacks", "data", "models", "privacy", "server", "training"))
+_FOLDERS = ("aggregators", "attacks", "data", "inversion", "models", "privacy", "server", "training")
+PACKAGES = tuple(f"phalanx.{name}" for name in _FOLDERS)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -15,6 +15,7 @@ TITLES = {
     "update_attack": "Attacks on updates",
     "data_attack": "Attacks on data",
     "client_attack": "Attacks on training",
+    "inversion_attack": "Attacks on privacy",
 }
 
 

@@ -22,6 +22,7 @@ from phalanx.models import (
     ResNet18,
     ResNet20,
     ResNet56,
+    SigmoidCNN,
     SkyMaskCNN,
 )
 
@@ -33,6 +34,7 @@ CASES = [
     (CNN(), (1, 8, 8)),
     (CNN(), COLOUR),
     (SkyMaskCNN(), GREY),
+    (SigmoidCNN(), GREY),
     (FlipCNN(), GREY),
     (ConvNet8(width=8), COLOUR),
     (ResNet20(), COLOUR),
@@ -113,6 +115,7 @@ def mobilenet_v3() -> int:
         (MLP(hidden=()), GREY, 10, linear(784, 10), 7_850),
         (CNN(), GREY, 10, conv(1, 16, 5) + conv(16, 32, 5) + linear(32 * 49, 64) + linear(64, 10), 114_314),
         (SkyMaskCNN(), GREY, 10, conv(1, 30, 3) + conv(30, 50, 3) + linear(1250, 100) + linear(100, 10), 139_960),
+        (SigmoidCNN(), COLOUR, 100, conv(3, 12, 5) + 2 * conv(12, 12, 5) + linear(768, 100), 85_036),
         (FlipCNN(), GREY, 10, conv(1, 20, 5) + conv(20, 50, 5) + linear(800, 500) + linear(500, 10), 431_080),
         (ConvNet8(), COLOUR, 10, convnet8(64), 2_904_970),
         (ResNet20(), COLOUR, 10, cifar_resnet(3), 272_474),
@@ -160,7 +163,9 @@ def test_the_generator_alone_decides_the_weights(architecture, shape, untouched_
     assert not torch.equal(first, other)
 
 
-@each_case
+@pytest.mark.parametrize(
+    "architecture, shape", [case for case in CASES if not isinstance(case[0], SigmoidCNN)], ids=lambda value: str(value)
+)
 def test_weights_and_buffers_have_the_statistics_of_torchs_own_initialisation(architecture, shape):
     """torch's own `reset_parameters`, on its own stream, is the independent implementation."""
     ours = architecture.build(shape, 10, seeded())
@@ -189,6 +194,13 @@ def test_weights_and_buffers_have_the_statistics_of_torchs_own_initialisation(ar
             assert small[f"{part_name}.num_batches_tracked"] == 0
 
 
+def test_weights_of_the_sigmoid_cnn_are_uniform_up_to_a_half():
+    for name, value in SigmoidCNN().build(COLOUR, 10, seeded()).named_parameters():
+        if value.numel() > 256:
+            assert float(value.detach().abs().max()) == pytest.approx(0.5, rel=0.03), name
+            assert float(value.var()) == pytest.approx(1 / 12, rel=10 * math.sqrt(0.8 / value.numel())), name
+
+
 @each_case
 def test_a_build_is_in_training_mode_on_the_cpu_in_float32(architecture, shape):
     module = architecture.build(shape, 5, seeded())
@@ -204,6 +216,7 @@ def test_a_build_is_in_training_mode_on_the_cpu_in_float32(architecture, shape):
         (CNN(), (1, 3, 8)),
         (SkyMaskCNN(), (1, 8, 8)),
         (SkyMaskCNN(), (1, 9, 28)),
+        (SigmoidCNN(), (784,)),
         (FlipCNN(), (1, 15, 28)),
         (ConvNet8(), (3, 8, 32)),
         (ResNet20(), (28, 28)),
@@ -217,7 +230,8 @@ def test_a_shape_that_does_not_fit_is_a_config_error(architecture, shape):
 
 
 @pytest.mark.parametrize(
-    "architecture, side", [(CNN(), 4), (SkyMaskCNN(), 10), (FlipCNN(), 16), (ConvNet8(width=2), 9), (ResNet20(), 8)]
+    "architecture, side",
+    [(CNN(), 4), (SigmoidCNN(), 1), (SkyMaskCNN(), 10), (FlipCNN(), 16), (ConvNet8(width=2), 9), (ResNet20(), 8)],
 )
 def test_the_smallest_allowed_image_works(architecture, side):
     assert architecture.build((1, side, side), 3, seeded())(torch.zeros(2, 1, side, side)).shape == (2, 3)

@@ -16,6 +16,7 @@ from phalanx.core.capabilities import Capability, require
 from phalanx.core.component import Component
 from phalanx.core.errors import PreconditionError
 from phalanx.core.events import RunFacts, Sink
+from phalanx.core.leak import Leak, Reconstruction
 from phalanx.core.params import Layout
 from phalanx.core.privacy import Mechanism, Sampling
 from phalanx.core.types import (
@@ -399,6 +400,19 @@ class ServerOptimizer(Component, ABC, family="server_optimizer"):
     @abstractmethod
     def step(self, params: Tensor, update: Tensor, state: State) -> tuple[Tensor, State]:
         """New parameters `[d]`; `update` points downhill (it is a mean of w_i − w). Inputs are not modified."""
+
+
+class InversionAttack(Component, ABC, family="inversion_attack"):
+    """What a server, or who listens to it, makes of one client's update: the images behind it."""
+
+    @abstractmethod
+    def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
+        """The images behind `leak`; `model` holds the global weights that the client began with, and is not changed.
+
+        BatchNorm uses the statistics of the batch where it is in training mode, its own in evaluation mode.
+
+        Raises: PreconditionError if leak and model do not fit each other; ConfigError if the attack does not suit the model.
+        """
 
 
 class Tracker(Component, ABC, family="tracker"):

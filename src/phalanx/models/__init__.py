@@ -12,6 +12,7 @@ from phalanx.models.pretrained import Pretrained, load_run, model_sha256
 from phalanx.models.resnet18 import ResNet18
 from phalanx.models.resnet20 import ResNet20
 from phalanx.models.resnet56 import ResNet56
+from phalanx.models.sigmoid_cnn import SigmoidCNN
 from phalanx.models.skymask_cnn import SkyMaskCNN
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ResNet18",
     "ResNet20",
     "ResNet56",
+    "SigmoidCNN",
     "SkyMaskCNN",
     "confident_predictions",
     "load_run",

@@ -1,0 +1,93 @@
+"""What an attacker on privacy has seen of a client, and what it makes of it."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from phalanx.core.errors import PreconditionError
+
+
+@dataclass(frozen=True)
+class LocalSteps:
+    """How the client trained: `epochs` passes of plain SGD over its samples in their order, in batches of `batch_size` (None:
+    all of them are one batch). The default is one step: what is seen is a gradient.
+    """
+
+    lr: float = 1.0
+    batch_size: int | None = None
+    epochs: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0 or self.epochs < 1 or (self.batch_size is not None and self.batch_size < 1):
+            raise PreconditionError(f"Local steps need lr > 0, batch_size >= 1 and epochs >= 1; got {self}.")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One client's `gradient` `[d]`, or the sum of its steps' gradients, with what the attacker knows besides.
+
+    `shape` is `(B, C, H, W)`: how many images to look for, and their size. `labels` `[B]` are None where they are unknown.
+    `mean` and `std`, shaped to broadcast against one image, are what the client standardises pixels in [0, 1] with.
+
+    Raises: PreconditionError.
+    """
+
+    gradient: Tensor
+    shape: tuple[int, int, int, int]
+    labels: Tensor | None = None
+    _: KW_ONLY
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    local: LocalSteps = LocalSteps()
+
+    @classmethod
+    def of_update(
+        cls,
+        update: Tensor,
+        shape: tuple[int, int, int, int],
+        labels: Tensor | None = None,
+        *,
+        local: LocalSteps,
+        mean: Tensor | None = None,
+        std: Tensor | None = None,
+    ) -> Self:
+        """What a server sees in a row of the update matrix, w_client − w_global, of a client that trained so."""
+        return cls(update.detach().neg() / local.lr, shape, labels, mean=mean, std=std, local=local)
+
+    def __post_init__(self) -> None:
+        gradient, labels = self.gradient, self.labels
+        if gradient.dim() != 1 or not gradient.dtype.is_floating_point or not gradient.isfinite().all():
+            raise PreconditionError(
+                f"A leak holds one finite floating-point gradient [d]; got {gradient.dtype} of shape {list(gradient.shape)}."
+            )
+        if len(self.shape) != 4 or min(self.shape) < 1:
+            raise PreconditionError(f"A leak's shape is (B, C, H, W), each at least 1; got {self.shape}.")
+        if labels is not None and (labels.shape != (self.shape[0],) or labels.dtype != torch.int64):
+            raise PreconditionError(
+                f"Labels are int64 [{self.shape[0]}], one an image; got {labels.dtype} of shape {list(labels.shape)}. "
+                "Leave them out where they are unknown."
+            )
+        if (self.mean is None) != (self.std is None):
+            raise PreconditionError("A leak has both mean and std, or neither; got one of them.")
+
+    def standardise(self, pixels: Tensor) -> Tensor:
+        """What the model sees of pixels `[..., C, H, W]` in [0, 1]."""
+        return pixels if self.mean is None or self.std is None else (pixels - self.mean) / self.std
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """The pixels of what the model sees; what lies outside of [0, 1] is cut off."""
+        return (images if self.mean is None or self.std is None else images * self.std + self.mean).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an attacker found: `images` `[B, C, H, W]`, pixels in [0, 1], with the `labels` `[B]` it took them for.
+
+    `losses` `[restarts]` are what each beginning reached of the attack's own loss, on which alone the choice among them rests.
+    """
+
+    images: Tensor
+    labels: Tensor
+    losses: Tensor
