@@ -79,7 +79,7 @@ def run_on(
     """`run`, with another way to come by the samples of `experiment.data`: a sweep's process reads them once for many cells."""
     path = Path(out) if out is not None else None
     check_trackers(experiment, path)
-    federation, module = _prepare(experiment, model, load())
+    federation, module = prepare(experiment, model, load())
     simulation = Simulation(experiment, federation, module)  # refuses what cannot work, before anything is written
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(path, experiment)) if path else None
@@ -154,7 +154,8 @@ def _record_custom(experiment: Experiment, model: nn.Module | None, data: DataSp
     return replace(experiment, **given)  # type: ignore[arg-type]
 
 
-def _prepare(experiment: Experiment, model: nn.Module | None, split: DataSplit) -> tuple[Federation, nn.Module]:
+def prepare(experiment: Experiment, model: nn.Module | None, split: DataSplit) -> tuple[Federation, nn.Module]:
+    """The samples dealt to clients, and the initial model: a copy of the user's own, if there is one."""
     seed = experiment.run.seed
     federation = Federation.build(split, experiment.partition, experiment.root, seed)
     if model is not None:

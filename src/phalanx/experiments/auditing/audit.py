@@ -1,0 +1,98 @@
+"""`audit`: a private experiment played with canaries, and what its outcome says about the ε that it claims."""
+
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from phalanx.aggregators import Mean
+from phalanx.attacks import Adversary
+from phalanx.config import EvaluationSettings, Experiment
+from phalanx.core.errors import ConfigError
+from phalanx.core.types import DataSplit
+from phalanx.data import Federation
+from phalanx.experiments.auditing.canary_clients import clients_of
+from phalanx.experiments.auditing.canary_examples import examples_of
+from phalanx.experiments.auditing.game import Game
+from phalanx.experiments.run import prepare
+from phalanx.privacy import LocalDP, OneRunAudit, PrivacyStatement
+from phalanx.privacy.statement import shown
+from phalanx.server import AllClients, Screening
+from phalanx.simulation.accounts import no_proof
+
+_ENOUGH = 500
+"""Samples of a client with as many canaries as an audit has at most."""
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What a run claims of itself, and what an audit of it shows, after `rounds` rounds."""
+
+    claim: PrivacyStatement
+    shown: OneRunAudit
+    rounds: int
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether the bound from below is above the claim."""
+        return self.shown.lower_bound > self.claim.epsilon
+
+    @property
+    def verdict(self) -> str:
+        """What follows, in a sentence."""
+        bound, claim, most = (f"{self.shown.lower_bound:.2f}", shown(self.claim.epsilon), f"{self.shown.most:.2f}")
+        sure = f"{100 * self.shown.confidence:g} %"
+        if self.is_contradicted:
+            return f"The claim is false: with confidence {sure}, ε is at least {bound}, and {claim} is claimed."
+        if self.claim.epsilon >= self.shown.most:
+            return (
+                f"No verdict: with {self.shown.canaries} canaries no audit shows more than ε = {most}, and {claim} is claimed. "
+                "Audit the same with more noise or fewer rounds."
+            )
+        return f"Nothing speaks against the claim: ε is at least {bound}, and {claim} is claimed; {most} could have been seen."
+
+
+def audit(
+    experiment: Experiment, *, confidence: float = 0.99, model: nn.Module | None = None, data: DataSplit | None = None
+) -> AuditReport:
+    """Audit the privacy that an experiment claims, in one run of it without attackers.
+
+    `model`, `data`: your own, instead of the experiment's. A claim that holds is called false in 1 of 100 audits at most; one
+    that is false may well pass, for no canary finds every fault.
+
+    Raises: ConfigError, DataError as a run of it; ConfigError if it claims nothing, or its kind of claim cannot be audited.
+    """
+    federation, module = prepare(experiment, model, experiment.data.load() if data is None else data)
+    claim, audited, rounds = _game(_alone(experiment), federation, module).play(confidence)
+    return AuditReport(claim, audited, rounds)
+
+
+def _alone(experiment: Experiment) -> Experiment:
+    """The experiment without attackers, tests, trackers and workers."""
+    return replace(
+        experiment,
+        run=replace(experiment.run, workers=1),
+        adversary=Adversary(),
+        evaluation=EvaluationSettings(every=0),
+        tracking=(),
+    )
+
+
+def _game(experiment: Experiment, federation: Federation, model: nn.Module) -> Game:
+    """Raises: ConfigError."""
+    training, sizes = experiment.training, sorted(len(index) for index in federation.clients if len(index))
+    if experiment.aggregator.mechanism(experiment.participation, federation.num_clients) is not None:
+        return clients_of(experiment, federation, model)
+    # The smallest that has enough samples for all canaries: its batches are the largest part of them, its ε the highest.
+    size = next((size for size in sizes if size >= _ENOUGH), sizes[-1])
+    mechanism = training.mechanism(size)
+    if mechanism is None:
+        raise ConfigError(no_proof(experiment))
+    single = replace(experiment, participation=AllClients(), aggregator=Mean(), screening=Screening())
+    if mechanism.unit == "example":
+        return examples_of(single, federation, model, mechanism, size)
+    if isinstance(training, LocalDP):
+        return clients_of(single, federation, model)
+    raise ConfigError(
+        f"An audit knows no canary for {training.kind}, a trainer that hides whole clients. It knows some for local_dp, for "
+        "rules that hide clients, and for trainers that hide examples."
+    )
