@@ -18,6 +18,8 @@ from phalanx.config import Experiment
 from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError
 from phalanx.flower import InProcessGrid
 from phalanx.flower.keys import make_keys
+from phalanx.flower.project import quorum
+from phalanx.server import AllClients, FixedSize, Poisson
 
 EXPERIMENT = """
 [run]
@@ -55,6 +57,13 @@ def test_what_is_written_is_small_complete_and_the_experiment(project):
     )
     lines = sum(len((project / name).read_text().splitlines()) for name in files if name.endswith(".py"))
     assert lines < 60
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"), [(AllClients(), 3), (FixedSize(size=2), 1), (FixedSize(size=5), 2), (Poisson(rate=0.9), 1)]
+)
+def test_the_quorum_that_is_written_is_one_that_rounds_reach(sampler, expected):
+    assert quorum(sampler, 6) == expected
 
 
 def test_only_the_app_itself_travels_to_the_nodes(project):

@@ -137,5 +137,7 @@ def test_a_fraction_is_drawn_with_a_seed_and_the_given_strategy_is_not_changed(t
 def test_what_cannot_be_wrapped_is_refused():
     with pytest.raises(ConfigError, match="Robust wraps FedAvg and its heirs"):
         Robust("FedAvg", aggregator=Mean())
+    with pytest.raises(ConfigError, match="of 10 nodes at most 2 take part"):
+        Robust(FedAvg(fraction_train=0.1, min_available_nodes=10), aggregator=Mean(), quorum=3)
     with pytest.raises(PreconditionError):
         Robust(FedAvg(min_available_nodes=3), aggregator=Krum(num_byzantine=2))

@@ -50,6 +50,11 @@ class Killed(BaseException):
             "would change nothing",
         ),
         ({"aggregator": Mean(), "min_nodes": 2, "quorum": 3}, ConfigError, "min_nodes >= quorum >= 1"),
+        (
+            {"aggregator": Mean(), "min_nodes": 6, "quorum": 3, "participation": FixedSize(size=2)},
+            ConfigError,
+            "at most 2 take",
+        ),
         ({"aggregator": Mean(), "min_nodes": 3, "participation": FixedSize(size=5)}, ConfigError, "size=5, 3 clients"),
         ({"aggregator": PRIVATE, "min_nodes": 5}, ConfigError, "expected_clients = 3, but a round samples 5"),
         ({"aggregator": Mean(), "root_trainer": SGD(lr=0.1, steps=1)}, ConfigError, "root_trainer"),

@@ -9,6 +9,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from torch import nn
 
+from phalanx.core.errors import ConfigError
 from phalanx.core.families import Trainer
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
 from phalanx.flower.guarded import ARRAYS, CONFIG, ROUND
@@ -57,7 +58,15 @@ def client_app(
         data: gives this client's own samples; `context.node_config` says which node it is.
         seed: of everything random. `partition-id` in the node's config, or else its node id, tells clients apart.
         mods: Flower's mods, around all of this.
+
+    Raises: ConfigError for a private trainer whose noise the server could draw again.
     """
+    mechanism = trainer.mechanism(1)
+    if mechanism is not None and mechanism.is_reproducible:
+        raise ConfigError(
+            f"The noise of {trainer.kind} would follow from seed={seed}, so that the server could take it off again; set "
+            "secure_rng = true."
+        )
     return working_app(
         trainer,
         lambda task, state: task.train(trainer, state),
@@ -75,11 +84,12 @@ def working_app(
     model: Callable[[Samples], nn.Module],
     data: Callable[[Context], Samples],
     seed: int = 0,
+    run: str = "",
     mods: Sequence[Mod] = (),
 ) -> ClientApp:
     """A Flower client that does anything which ends in a row.
 
-    `model` makes the module for this client's samples. Beside the row the client tells its numbers of samples and steps and its
+    `model` makes the module for this client's samples; `run` is the experiment's digest. Beside the row the client tells its numbers of samples and steps and its
     loss, unless `trainer` claims privacy: these have no noise.
     """
     app = ClientApp(mods=list(mods))
@@ -87,7 +97,7 @@ def working_app(
     @app.train()
     def train(message: Message, context: Context) -> Message:
         samples = data(context)
-        task = _task(message, context, model(samples), samples, seed)
+        task = _task(message, context, model(samples), samples, seed, run)
         memory = context.state.array_records.get(MEMORY, ArrayRecord())
         before = {name: torch.from_numpy(array.numpy()) for name, array in memory.items()}
         rows, state = work(task, before)
@@ -105,7 +115,7 @@ def working_app(
     return app
 
 
-def _task(message: Message, context: Context, module: nn.Module, samples: Samples, seed: int) -> Task:
+def _task(message: Message, context: Context, module: nn.Module, samples: Samples, seed: int, run: str) -> Task:
     arrays = message.content.array_records[ARRAYS]
     module.load_state_dict(arrays.to_torch_state_dict())
     wire = Wire.of(arrays, module)
@@ -115,4 +125,4 @@ def _task(message: Message, context: Context, module: nn.Module, samples: Sample
     assert isinstance(server_round, int)
     round_context = RoundContext(server_round - 1, seed, wire.layout, params, buffers, model=module)
     cohort = Cohort((client,), (0,), samples, (torch.arange(len(samples)),))
-    return Task(cohort, replace(round_context, input_shape=tuple(samples.images.shape[1:])), wire)
+    return Task(cohort, replace(round_context, input_shape=tuple(samples.images.shape[1:]), run=run), wire)

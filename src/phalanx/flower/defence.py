@@ -41,6 +41,7 @@ class Defence:
     aggregator: Aggregator
     screening: Screening = field(default_factory=Screening)
     seed: int = 0
+    run: str = ""
     quorum: int = 1
     model: nn.Module | None = None
     root: Samples | None = None
@@ -118,6 +119,7 @@ class Defence:
             previous_update=state.previous_update,
             model=self.model,
             input_shape=shape,
+            run=self.run,
         )
         return replace(context, root=self._root(context, steps))
 

@@ -78,8 +78,14 @@ def experiment_client(experiment: Experiment, *, data: Callable[[Context], Sampl
         rows = experiment.participation.largest(num_clients)
         return attack(task, state, adversary, experiment.training, attacker=active[0], num_updates=rows)
 
-    seed, trainer = experiment.run.seed, experiment.training
-    return working_app(trainer, work, model=lambda samples: _model(experiment, samples), data=data or part, seed=seed)
+    return working_app(
+        experiment.training,
+        work,
+        model=lambda samples: _model(experiment, samples),
+        data=data or part,
+        seed=experiment.run.seed,
+        run=experiment.digest(),
+    )
 
 
 def serve(
@@ -117,6 +123,7 @@ def serve(
         screening=experiment.screening,
         participation=experiment.participation,
         seed=experiment.run.seed,
+        run=experiment.digest(),
         model=model,
         root=federation.root,
         root_trainer=experiment.training if federation.root is not None else None,

@@ -46,6 +46,14 @@ class Guarded(Strategy, ABC):
         self._has_begun = False
         self._timeout: float | None = None
 
+    def _refuse_quorum_above(self, largest: int) -> None:
+        """A quorum that no round can reach would keep the model for ever."""
+        if self.defence.quorum > largest:
+            raise ConfigError(
+                f"No round can reach a quorum of {self.defence.quorum}: of {self.min_nodes} nodes at most {largest} take part. "
+                "Lower the quorum, or sample more nodes."
+            )
+
     @abstractmethod
     def _initial_state(self, wire: Wire, arrays: ArrayRecord) -> FederationState:
         """The federation before round 0. Raises: a PhalanxError for a combination that cannot work."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from phalanx.config import Experiment
 from phalanx.core.errors import ConfigError
+from phalanx.core.families import Participation
 from phalanx.flower.experiment import check
 from phalanx.server.checkpoint import write_atomically
 
@@ -101,7 +102,7 @@ def write_project(experiment: Experiment, folder: Path) -> list[Path]:
         package=package,
         rule=experiment.aggregator.kind,
         clients=clients,
-        quorum=max(1, clients // 2),
+        quorum=quorum(experiment.participation, clients),
         folder=json.dumps(str((folder / "federation").resolve())),
     )
     files = {
@@ -115,6 +116,11 @@ def write_project(experiment: Experiment, folder: Path) -> list[Path]:
     for name, text in files.items():
         write_atomically(folder / name, text.encode())
     return [folder / name for name in files]
+
+
+def quorum(participation: Participation, clients: int) -> int:
+    """Half of those that a round samples; one where a coin decides how many these are."""
+    return 1 if participation.sampling == "poisson" else max(1, participation.largest(clients) // 2)
 
 
 def num_clients(experiment: Experiment) -> int:

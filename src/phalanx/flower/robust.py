@@ -64,6 +64,7 @@ class Robust(Guarded):
         min_nodes = max(inner.min_available_nodes, inner.min_train_nodes, 1)
         super().__init__(defence, min_nodes=min_nodes, wait_seconds=wait_seconds, sinks=sinks)
         self.fraction, self.least = inner.fraction_train, inner.min_train_nodes
+        self._refuse_quorum_above(self._size(min_nodes))
         aggregator.require(self._size(min_nodes))
         self.inner = copy(inner)
         self.inner.fraction_train, self.inner.min_train_nodes, self.inner.min_available_nodes = 1.0, 0, 0
