@@ -2,15 +2,16 @@
 
 import math
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from phalanx.aggregators import Mean
-from phalanx.flower import InProcessGrid
+from phalanx.flower import InProcessGrid, exchange
 from phalanx.flower.wire import UPDATE
 from phalanx.server import Screening
 
@@ -224,21 +225,27 @@ def test_an_answer_twice_counts_once(twins, small):
     assert strategy.offences["node-1"] == {"duplicate": 3}
 
 
-def test_an_answer_in_anothers_name_is_nobodys(twins, small):
-    """Node 6 answers node 1's message: a stranger there, and silent itself."""
-    world = twins(replace(small, run=replace(small.run, rounds=1)))
+@pytest.mark.parametrize("failing", [False, True], ids=["an answer", "an error"])
+def test_an_answer_in_anothers_name_is_its_senders(twins, small, failing):
+    """Node 1 comes first and says that it is node 6, with node 6's message or with none: node 6's own answer counts."""
+    for about in ("", "6"):
+        world = twins(replace(small, run=replace(small.run, rounds=1)))
 
-    class Impersonating(InProcessGrid):
-        def _answer(self, node, message):
-            reply = super()._answer(node, message)
-            if node == LAST:
-                reply.metadata.__dict__["_reply_to_message_id"] = "1"
-            return reply
+        class Impersonating(InProcessGrid):
+            def _answer(self, node, message, about=about):
+                reply = super()._answer(node, message)
+                if node == 1:
+                    reply = Message(Error(0, "gone"), reply_to=message) if failing else reply
+                    reply.metadata.__dict__["_src_node_id"] = LAST
+                    reply.metadata.__dict__["_reply_to_message_id"] = about
+                return reply
 
-    strategy = world.strategy()
-    params, _ = world.deployed(Impersonating([world.app() for _ in range(6)]), strategy)
-    assert torch.equal(params, _without(world)[0])
-    assert strategy.offences == {"node-6": {"no answer": 1}}
+        strategy, missing = world.strategy(), world.grid()
+        if failing:
+            missing.offline = {1}
+        params, _ = world.deployed(Impersonating([world.app() for _ in range(6)]), strategy)
+        assert torch.equal(params, world.deployed(missing, _patient(world))[0])
+        assert strategy.offences == ({"node-1": {"error": 1}} if failing else {})
 
 
 def test_an_answer_that_flower_cannot_unpack_costs_its_node_the_round(twins, small):
@@ -255,6 +262,51 @@ def test_an_answer_that_flower_cannot_unpack_costs_its_node_the_round(twins, sma
     params, _ = world.deployed(Damaged([world.app() for _ in range(6)]), strategy)
     assert torch.equal(params, _without(world)[0])
     assert strategy.offences["node-6"] == {"error": 3}
+
+
+def test_an_answer_that_does_not_fit_into_memory_costs_its_node_the_round(twins, small):
+    world = twins(replace(small, run=replace(small.run, rounds=1)))
+
+    class Bomb(InProcessGrid):
+        def pull_messages(self, message_ids):
+            if list(message_ids) == [str(LAST)]:
+                raise MemoryError
+            return super().pull_messages(message_ids)
+
+    strategy = world.strategy()
+    params, _ = world.deployed(Bomb([world.app() for _ in range(6)]), strategy)
+    assert torch.equal(params, _without(world)[0])
+    assert strategy.offences["node-6"] == {"error": 1}
+
+
+def test_nodes_whose_answers_take_for_ever_to_fetch_cost_the_timeout_and_nobody_else(twins, small, monkeypatch):
+    """More of them than there are fetches at a time, and they come first."""
+    monkeypatch.setattr(exchange, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "STALL_SECONDS", 0.02)
+    over, world = Event(), twins(small)
+
+    class Slow(InProcessGrid):
+        def pull_messages(self, message_ids):
+            if int(message_ids[0]) < len(self.apps):
+                over.wait(60)
+            return super().pull_messages(message_ids)
+
+    grid = Slow([world.app()] * (exchange.PULLERS + 3))
+    messages = [Message(RecordDict(), node, "train") for node in grid.apps]
+    answers = exchange.exchange(grid, messages, timeout=1.0)
+    assert not over.is_set()
+    over.set()
+    assert [reply.metadata.src_node_id for reply in answers] == [len(grid.apps)]
+
+
+def test_a_connection_that_breaks_ends_the_round(twins, small):
+    class Broken(InProcessGrid):
+        def pull_messages(self, message_ids):
+            raise ConnectionError("gone")
+
+    world = twins(small)
+    with pytest.raises(ConnectionError, match="gone"):
+        world.deployed(Broken([world.app()] * 6))
 
 
 def test_an_error_that_flower_reports_itself_finds_its_node(twins, small):

@@ -57,6 +57,12 @@ class Killed(BaseException):
         ),
         ({"aggregator": Mean(), "min_nodes": 3, "participation": FixedSize(size=5)}, ConfigError, "size=5, 3 clients"),
         ({"aggregator": PRIVATE, "min_nodes": 5}, ConfigError, "expected_clients = 3, but a round samples 5"),
+        ({"aggregator": PRIVATE, "min_nodes": 3}, ConfigError, "noise of central_dp would follow from seed=0.*secure_rng"),
+        (
+            {"aggregator": replace(PRIVATE, secure_rng=True), "min_nodes": 3, "screening": Screening(norm_cap=10.0)},
+            ConfigError,
+            "central_dp clips every row alone",
+        ),
         ({"aggregator": Mean(), "root_trainer": SGD(lr=0.1, steps=1)}, ConfigError, "root_trainer"),
     ],
 )
@@ -120,7 +126,7 @@ def test_a_round_ends_when_time_is_up(twins, small):
     grid = world.grid()
     grid.silent = {1}
     messages = world.strategy().configure_train(1, ArrayRecord(world.model().state_dict()), {}, grid)
-    assert len(exchange.exchange(grid, messages, timeout=0.05)) == 5
+    assert len(exchange.exchange(grid, messages, timeout=0.5)) == 5
 
 
 def test_sampling_is_seeded_and_leaves_global_streams_alone(twins, small, untouched_rng):
@@ -391,3 +397,13 @@ def test_a_damaged_checkpoint_is_passed_over(twins, small, tmp_path):
     newest = max((tmp_path / "checkpoint").glob("*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:-1] + b"\0")
     assert torch.equal(world.deployed(strategy=world.strategy(folder=tmp_path))[0], expected[0])
+
+
+@pytest.mark.parametrize("noisy", [{"noise_multiplier": 1.0}, {"noise_multiplier": 1.0, "secure_rng": True}])
+def test_a_client_whose_noise_the_server_could_draw_again_is_refused(noisy):
+    trainer = DPSGD(lr=0.1, steps=2, batch_size=8, **noisy)
+    if "secure_rng" in noisy:
+        assert client_app(trainer, model=net, data=lambda context: None)
+    else:
+        with pytest.raises(ConfigError, match=r"noise of dpsgd would follow from seed=0.*secure_rng = true"):
+            client_app(trainer, model=net, data=lambda context: None)

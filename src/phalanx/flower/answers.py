@@ -25,18 +25,10 @@ class Asked:
 
     messages: Mapping[int, Message]
 
-    def client_of(self, reply: Message) -> int | None:
-        """Who sent this answer; None for somebody who was not asked, or answers for another.
-
-        An error that Flower itself reports, of a node that is gone, carries no sender: the message that it answers tells.
-        """
-        about = reply.metadata.reply_to_message_id
-        for client, message in self.messages.items():
-            is_from = reply.metadata.src_node_id == message.metadata.dst_node_id
-            is_about = bool(about) and message.metadata.message_id == about
-            if (is_from and (is_about or not about)) or (is_about and reply.has_error()):
-                return client
-        return None
+    @property
+    def clients(self) -> dict[int, int]:
+        """The clients by node id, which `exchange` has put into their answers."""
+        return {message.metadata.dst_node_id: client for client, message in self.messages.items()}
 
 
 @dataclass(frozen=True)
@@ -66,8 +58,9 @@ def receive(
     `params` `[d]` is the model that was sent out, `cap` bounds claimed weights, `room` gives rows to write into.
     """
     good, rejected, answered, strangers = dict[int, RecordDict](), list[Rejection](), set[int](), 0
+    clients_by_node = asked.clients
     for reply in replies:
-        client = asked.client_of(reply)
+        client = clients_by_node.get(reply.metadata.src_node_id)
         if client is None:
             strangers += 1
             continue

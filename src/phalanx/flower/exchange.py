@@ -1,11 +1,16 @@
 """Sending a round's messages and collecting what comes back, until everybody has answered or time is up.
 
 Answers are fetched one by one: Flower unpacks what a node sent while it fetches, and an answer that cannot be unpacked would
-otherwise end the run for everybody.
+otherwise end the run for everybody. Each fetch has a thread of its own, left behind when its round is over: a node that
+announces more than it uploads lets Flower wait for it for hours.
 """
 
 import time
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
@@ -14,12 +19,19 @@ from google.protobuf.message import DecodeError
 from phalanx.core.errors import FederationError
 
 POLL_SECONDS = 1.0
-UNPACKING = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, DecodeError)
+PULLERS, STALL_SECONDS = 8, 5.0
+"""How many fetches go on at a time; one that has taken so long no longer counts, so that nobody stands in another's way."""
+UNPACKING = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, DecodeError),
+    MemoryError,  # Flower repeats a chunk as often as an answer says
+)
 """What Flower raises over an answer that is not what it should be."""
 
 
 def exchange(grid: Grid, messages: Sequence[Message], timeout: float) -> list[Message]:
     """Send messages and return the answers that arrive within `timeout` seconds, errors of nodes among them.
+
+    An answer's metadata say whose it is: the node that was asked, whatever that node wrote there itself.
 
     Raises: FederationError if the messages cannot be sent.
     """
@@ -27,21 +39,35 @@ def exchange(grid: Grid, messages: Sequence[Message], timeout: float) -> list[Me
     if len(ids) != len(messages):
         raise FederationError("The SuperLink refused a round's messages as too large; sample fewer nodes, or a smaller model.")
     waiting = {number: message for number, message in zip(ids, messages) if number}
+    due, begun = deque((0.0, number) for number in waiting), dict[str, float]()
+    fetched: SimpleQueue[tuple[str, list[Message] | Exception]] = SimpleQueue()
     answers, end = list[Message](), time.monotonic() + timeout
-    while waiting:
-        for number, message in list(waiting.items()):
-            if found := _pull(grid, number, message):
+    while waiting and (now := time.monotonic()) < end:
+        while due and due[0][0] <= now and sum(now - since < STALL_SECONDS for since in begun.values()) < PULLERS:
+            _, number = due.popleft()
+            begun[number] = now
+            Thread(target=_fetch, args=(grid, number, waiting[number], fetched), daemon=True).start()
+        with suppress(Empty):
+            number, found = fetched.get(timeout=min(POLL_SECONDS, end - now))
+            if isinstance(found, Exception):
+                raise found
+            del begun[number]
+            if found:
                 del waiting[number]
                 answers += found
-        left = end - time.monotonic()
-        if not waiting or left <= 0:
-            break
-        time.sleep(min(POLL_SECONDS, left))
+            else:
+                due.append((time.monotonic() + POLL_SECONDS, number))
     return answers
 
 
-def _pull(grid: Grid, number: str, message: Message) -> list[Message]:
+def _fetch(grid: Grid, number: str, message: Message, fetched: SimpleQueue[tuple[str, list[Message] | Exception]]) -> None:
     try:
-        return list(grid.pull_messages([number]))
+        found = list(grid.pull_messages([number]))
     except UNPACKING as error:
-        return [Message(Error(code=0, reason=f"The answer cannot be unpacked: {type(error).__name__}."), reply_to=message)]
+        found = [Message(Error(code=0, reason=f"The answer cannot be unpacked: {type(error).__name__}."), reply_to=message)]
+    except Exception as error:  # noqa: BLE001 - the connection's; raised again where the round is waiting
+        fetched.put((number, error))
+        return
+    for reply in found:  # metadata travel with the content, and are the sender's own words
+        reply.metadata.__dict__["_src_node_id"] = message.metadata.dst_node_id
+    fetched.put((number, found))
