@@ -1,6 +1,14 @@
 """Data sets, how they are dealt to clients, and what happens to a training batch."""
 
-from phalanx.data.augmentations import Cutout, HorizontalFlip, RandomCrop
+from phalanx.data.augmentations import (
+    ATS,
+    ATS_POLICIES,
+    TRANSFORMATIONS,
+    Cutout,
+    HorizontalFlip,
+    RandomCrop,
+    Transformation,
+)
 from phalanx.data.cifar import CIFAR10, CIFAR100
 from phalanx.data.digits import Digits
 from phalanx.data.federation import Federation
@@ -11,12 +19,15 @@ from phalanx.data.root_set import RootSet
 from phalanx.data.synthetic import Synthetic
 
 __all__ = [
+    "ATS",
+    "ATS_POLICIES",
     "CIFAR10",
     "CIFAR100",
     "HAR",
     "IID",
     "MNIST",
     "MNISTRGB",
+    "TRANSFORMATIONS",
     "ByGroup",
     "ClientDirichlet",
     "Cutout",
@@ -32,4 +43,5 @@ __all__ = [
     "RootSet",
     "Shards",
     "Synthetic",
+    "Transformation",
 ]

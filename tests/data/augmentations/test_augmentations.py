@@ -8,9 +8,9 @@ import torch
 from phalanx.core.component import members
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Augmentation
-from phalanx.data import Cutout, HorizontalFlip, RandomCrop
+from phalanx.data import ATS, Cutout, HorizontalFlip, RandomCrop
 
-ALL = [RandomCrop(padding=2), HorizontalFlip(), Cutout(size=3)]
+ALL = [RandomCrop(padding=2), HorizontalFlip(), Cutout(size=3), ATS(((3, 1, 7), (43, 18, 18)))]
 each = pytest.mark.parametrize("augmentation", ALL, ids=lambda value: value.kind)
 
 
