@@ -17,9 +17,11 @@ from phalanx.data import IID, Synthetic
 from phalanx.experiments import RunRecord, resume, run
 from phalanx.experiments.ledger import Ledger
 from phalanx.experiments.privacy import stated
+from phalanx.experiments.run import prepare
 from phalanx.models import LogisticRegression
 from phalanx.privacy import CentralDP, LocalDP, accounting
 from phalanx.server import AllClients, Poisson
+from phalanx.simulation import Simulation
 from phalanx.training import SGD
 
 PRIVATE = Experiment(
@@ -90,9 +92,14 @@ def test_the_budget_ends_a_run_with_the_last_model_that_it_pays_for(tmp_path):
     assert result.metrics[-1]["round"] == 3
     assert result.summary["privacy"]["epsilon"] <= BUDGET
     assert result.summary["stopped"].startswith("The privacy budget is spent after round 4 of 6")
-    four = run(replace(PRIVATE, run=replace(PRIVATE.run, rounds=4)))
+    federation, module = prepare(LIMITED, None, LIMITED.data.load())
+    with Simulation(LIMITED, federation, module) as engine:
+        state = engine.initial_state()
+        for _ in range(4):
+            state, _ = engine.step(state)
+        expected = engine.load(state).state_dict()
     for name, tensor in load_file(tmp_path / "run" / "model.safetensors").items():
-        assert torch.equal(tensor, four.model.state_dict()[name])
+        assert torch.equal(tensor, expected[name])
     in_memory = run(LIMITED)
     assert in_memory.summary == result.summary
     assert run(LIMITED, out=tmp_path / "run").summary == result.summary  # read back, nothing is spent again
@@ -113,6 +120,23 @@ def test_workers_keep_the_same_books_and_make_the_same_noise(tmp_path):
     one = run(seeded)
     two = run(replace(seeded, run=replace(seeded.run, workers=2)))
     assert one.summary == two.summary
+
+
+@pytest.mark.parametrize("experiment", [PRIVATE, replace(LOCAL, training=replace(LOCAL.training, secure_rng=False))])
+def test_two_experiments_of_one_seed_share_no_noise(experiment):
+    """Who subtracts one result from another of the same clients would else be left with their sum, without noise."""
+
+    def first_update(change):
+        other = replace(experiment, privacy=PrivacySettings(delta=change))
+        federation, module = prepare(other, None, other.data.load())
+        with Simulation(other, federation, module) as engine:
+            return engine.step(engine.initial_state())[0].previous_update
+
+    one, same, another = (first_update(delta) for delta in (1e-6, 1e-6, 1e-7))
+    assert torch.equal(one, same)
+    noise = 2.0 * 0.5 / 5 if experiment is PRIVATE else 20.0 * 0.5 / 20**0.5
+    # The difference of independent noises is √2 as large; of the same it would be rounding.
+    assert 0.5 * noise < float((one - another).std()) < 3 * noise
 
 
 def test_a_receipt_is_on_the_disk_before_anyone_hears_of_the_round(tmp_path):

@@ -54,7 +54,9 @@ class Twins:
         return replace(federation.train, images=federation.train.images[index], labels=federation.train.labels[index])
 
     def app(self, *mods):
-        return client_app(self.experiment.training, model=self.model, data=self.data, seed=self.experiment.run.seed, mods=mods)
+        experiment = self.experiment
+        digest, seed = experiment.digest(), experiment.run.seed
+        return client_app(experiment.training, model=self.model, data=self.data, seed=seed, run=digest, mods=mods)
 
     def grid(self, **spoilt) -> InProcessGrid:
         """All clients; `node_3=spoil` puts `spoil(content) -> content` behind the client of node 3."""
@@ -70,6 +72,7 @@ class Twins:
             screening=experiment.screening,
             participation=experiment.participation,
             seed=experiment.run.seed,
+            run=experiment.digest(),
             model=self.model(),
             root=root,
             root_trainer=experiment.training if root else None,

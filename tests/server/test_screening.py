@@ -199,5 +199,5 @@ def test_for_a_private_sum_no_row_decides_whether_another_counts():
 
     assert kept(Screening(), [1.0, 1.0, 1e-9]) == [0, 1, 2]
     assert kept(Screening(), [1.0, 1e-9]) == [1]
-    assert kept(Screening().each_alone(), [1.0, 1e-9]) == [0, 1]
-    assert kept(Screening().each_alone(), [1e30, 1e-30, float("nan")]) == [0, 1]
+    assert kept(Screening().each_alone("central_dp"), [1.0, 1e-9]) == [0, 1]
+    assert kept(Screening().each_alone("central_dp"), [1e30, 1e-30, float("nan")]) == [0, 1]

@@ -72,10 +72,10 @@ def obvious(here, trainer):
         parameters = list(here.model.parameters())
         optimizer = torch.optim.SGD(parameters, trainer.lr, momentum=trainer.momentum, weight_decay=trainer.weight_decay)
         spent, c = trainer.spending(len(index)), trainer.clipping
-        sampling, noise = here.context.generator("batches", client), here.context.generator("noise", client)
-        coins = torch.rand(spent.steps, len(index), generator=sampling, dtype=torch.float64)
+        sampling, noise = here.context.noise("batches", client), here.context.noise("noise", client)
+        coins = sampling.uniform(spent.steps, len(index))
         for step in range(spent.steps):
-            total = torch.randn(here.layout.d, generator=noise) * spent.noise_multiplier * c.sensitivity
+            total = (noise.normal(here.layout.d) * spent.noise_multiplier * c.sensitivity).float()
             for position in (coins[step] < spent.sample_rate).nonzero().flatten():
                 images, labels = here.samples.pixels(index[position].view(1))
                 loss = cross_entropy(here.model(here.samples.normalize(images)), labels)
@@ -205,7 +205,7 @@ def test_a_batch_of_any_size_is_walked_in_pieces_and_none_is_left_out(world, net
 def test_an_empty_batch_moves_the_weights_by_its_noise_alone(world, nets, engine):
     here = world(nets["linear_model"], (5,))
     trainer = replace(TRAINER, epochs=None, steps=1, sample_rate=1e-9, engine=engine)
-    noise = torch.randn(here.layout.d, generator=here.context.generator("noise", 0)) * 0.8 * 0.5
+    noise = (here.context.noise("noise", 0).normal(here.layout.d) * 0.8 * 0.5).float()
     torch.testing.assert_close(here.train(trainer).matrix[0], -0.3 * noise / 5e-9)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from phalanx.core import rng
 from phalanx.core.errors import PreconditionError
+from phalanx.core.noise import SeededNoise
 from phalanx.core.params import Layout
 from phalanx.core.updates import Updates as Updates
 
@@ -146,7 +147,8 @@ class Root:
 @dataclass(frozen=True)
 class RoundContext:
     """What everyone may know in a round. `model` is a scratch module that takes samples of `input_shape`: load what you need
-    into it."""
+    into it. `run` is the experiment's digest, empty outside of a run.
+    """
 
     round: int
     seed: int
@@ -157,6 +159,7 @@ class RoundContext:
     model: nn.Module | None = None
     root: Root | None = None
     input_shape: tuple[int, ...] | None = None
+    run: str = ""
 
     @classmethod
     def for_matrix(cls, matrix: Tensor, *, seed: int = 0) -> Self:
@@ -167,6 +170,11 @@ class RoundContext:
     def generator(self, purpose: str, client: int = -1) -> torch.Generator:
         """The generator of this purpose (and client) in this round."""
         return rng.generator(self.seed, purpose, self.round, client)
+
+    def noise(self, purpose: str, client: int = -1) -> SeededNoise:
+        """The noise of a private mechanism in this round. Another experiment's is another one, whatever its seed: with
+        the same noise in both, their difference would have none."""
+        return SeededNoise(self.seed, purpose, self.round, client, self.run)
 
     def once(self, who: Hashable, work: Callable[[], Tensor]) -> Tensor:
         """What `work` gives, worked out the first time that `who` asks; a component asks as itself.

@@ -48,6 +48,7 @@ def client_app(
     model: Callable[[], nn.Module],
     data: Callable[[Context], Samples],
     seed: int = 0,
+    run: str = "",
     mods: Sequence[Mod] = (),
 ) -> ClientApp:
     """A Flower client that trains with any trainer of Phalanx.
@@ -57,12 +58,14 @@ def client_app(
         model: makes the module that is trained, such as its class; its initial weights do not matter.
         data: gives this client's own samples; `context.node_config` says which node it is.
         seed: of everything random. `partition-id` in the node's config, or else its node id, tells clients apart.
+        run: an experiment's digest, which tells its noise from that of others with the same seed. A private trainer whose noise
+            comes from the seed needs it: without an experiment the seed is no secret, and the noise could be taken off.
         mods: Flower's mods, around all of this.
 
     Raises: ConfigError for a private trainer whose noise the server could draw again.
     """
     mechanism = trainer.mechanism(1)
-    if mechanism is not None and mechanism.is_reproducible:
+    if mechanism is not None and mechanism.is_reproducible and not run:
         raise ConfigError(
             f"The noise of {trainer.kind} would follow from seed={seed}, so that the server could take it off again; set "
             "secure_rng = true."
@@ -73,6 +76,7 @@ def client_app(
         model=lambda samples: model(),
         data=data,
         seed=seed,
+        run=run,
         mods=mods,
     )
 
@@ -89,8 +93,8 @@ def working_app(
 ) -> ClientApp:
     """A Flower client that does anything which ends in a row.
 
-    `model` makes the module for this client's samples; `run` is the experiment's digest. Beside the row the client tells its numbers of samples and steps and its
-    loss, unless `trainer` claims privacy: these have no noise.
+    `model` makes the module for this client's samples; `run` is the experiment's digest. Beside the row the client tells its
+    numbers of samples and steps and its loss, unless `trainer` claims privacy: these have no noise.
     """
     app = ClientApp(mods=list(mods))
 

@@ -38,8 +38,8 @@ class RobustStrategy(Guarded):
             `max_samples`, which must be set.
         participation: which of the nodes that are there take part in a round.
         seed: of everything random on the server.
-        run: an experiment's digest, which tells its noise from that of others with the same seed. A private rule with noise from
-            the seed needs it: without an experiment the seed is no secret, and the noise could be taken off.
+        run: an experiment's digest, which tells its noise from that of others with the same seed. A private rule whose noise
+            comes from the seed needs it: without an experiment the seed is no secret, and the noise could be taken off.
         model: a module whose state is the initial model. BatchNorm statistics then travel apart from the parameters, and rules
             that look at the model can be used.
         root: the server's own samples, for rules such as FLTrust and SkyMask; `root_trainer` trains on them.
@@ -71,9 +71,18 @@ class RobustStrategy(Guarded):
         sinks: Sequence[Sink] = (),
         folder: str | Path | None = None,
     ) -> None:
+        participation, screening = participation or AllClients(), screening or Screening()
+        mechanism = aggregator.mechanism(participation, min_nodes)  # a private rule refuses what it cannot count
+        if mechanism is not None:
+            screening = screening.each_alone(aggregator.kind)
+            if mechanism.is_reproducible and not run:
+                raise ConfigError(
+                    f"The noise of {aggregator.kind} would follow from seed={seed}, so that whoever knows it could take it off "
+                    "again; set secure_rng = true."
+                )
         defence = Defence(
             aggregator=aggregator,
-            screening=screening or Screening(),
+            screening=screening,
             seed=seed,
             run=run,
             quorum=quorum,
@@ -84,16 +93,10 @@ class RobustStrategy(Guarded):
         )
         super().__init__(defence, min_nodes=min_nodes, wait_seconds=wait_seconds, sinks=sinks)
         self.server = server or ServerSGD()
-        self.participation = participation or AllClients()
+        self.participation = participation
         largest = self.participation.largest(min_nodes)
         self._refuse_quorum_above(largest)
         aggregator.require(largest)
-        mechanism = aggregator.mechanism(self.participation, min_nodes)  # a private rule refuses what it cannot count
-        if mechanism is not None and mechanism.is_reproducible and not run:
-            raise ConfigError(
-                f"The noise of {aggregator.kind} would follow from seed={seed}, so that whoever knows it could take it off again; "
-                "set secure_rng = true."
-            )
         self.folder = None if folder is None else Path(folder)
         self._journal: Journal | None = None
 

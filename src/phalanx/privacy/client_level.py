@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Aggregator, Participation
+from phalanx.core.noise import SystemNoise
 from phalanx.core.numbers import NonNegativeFloat32
 from phalanx.core.params import Layout
 from phalanx.core.privacy import Mechanism, Spending
 from phalanx.core.types import RoundContext, State
-from phalanx.privacy.noise import gaussian
 
 
 class ClientLevel(Aggregator, ABC):
@@ -75,5 +75,5 @@ class ClientLevel(Aggregator, ABC):
         return {"noised": torch.zeros((), dtype=torch.int64)}
 
     def noise(self, like: Tensor, std: float, purpose: str, context: RoundContext) -> Tensor:
-        """N(0, `std`²) like `like`, from the round's generator of this purpose or the operating system."""
-        return gaussian(like, std, None if self.secure_rng else context.generator(purpose))
+        """N(0, `std`²) like `like`, from the round's noise of this purpose or the operating system."""
+        return (SystemNoise() if self.secure_rng else context.noise(purpose)).gaussian(like, std)

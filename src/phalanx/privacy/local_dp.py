@@ -8,11 +8,11 @@ from torch import nn
 from phalanx.core import linalg
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Trainer
+from phalanx.core.noise import SystemNoise
 from phalanx.core.numbers import NonNegativeFloat32, PositiveFloat32
 from phalanx.core.params import Layout
 from phalanx.core.privacy import Mechanism, Spending, added
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
-from phalanx.privacy.noise import gaussian
 
 
 class LocalDP(Trainer):
@@ -67,8 +67,8 @@ class LocalDP(Trainer):
                 row.copy_(linalg.scale_rows(row[None], linalg.clip_factors(norm, self.clip_norm))[0])
             else:
                 row.zero_()  # that training diverged would tell something: such a client sends noise alone
-            generator = None if self.secure_rng else context.generator("local dp", client)
-            row += gaussian(row, self.noise_multiplier * self.clip_norm, generator)
+            noise = SystemNoise() if self.secure_rng else context.noise("local dp", client)
+            row += noise.gaussian(row, self.noise_multiplier * self.clip_norm)
             out.loss[place] = torch.nan
             if self.noise_multiplier:
                 new[f"{client}.spent"] = added(state.get(f"{client}.spent"), Spending(self.noise_multiplier, 1.0, 1))

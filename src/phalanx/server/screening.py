@@ -90,8 +90,21 @@ class Screening(Component):
         if self.max_samples is not None and self.weights == "uniform":
             raise ConfigError('screening.max_samples limits weights by samples; set screening.weights = "samples" with it.')
 
-    def each_alone(self) -> "Screening":
-        """The same without the cap, which compares rows: so no client decides whether another one counts."""
+    def each_alone(self, kind: str) -> "Screening":
+        """The same without the cap, for a private sum: no client decides how much of another is in it. `kind` is the rule.
+
+        Raises: ConfigError for what is set and would let one.
+        """
+        if self.weights != "uniform":
+            raise ConfigError(
+                f"{kind} counts every client alike, for a weight would raise what one client can do; leave screening.weights "
+                'at "uniform".'
+            )
+        if self.norm_cap != Screening().norm_cap:
+            raise ConfigError(
+                f"screening.norm_cap compares a row with the others, so one client could decide whether another counts; {kind} "
+                "clips every row alone and takes no cap. Leave it out."
+            )
         return replace(self, norm_cap=1e300)
 
     def screen(self, rows: Rows, ids: Sequence[int], samples: Tensor) -> tuple[Updates, list[Rejection]]:

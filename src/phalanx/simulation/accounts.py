@@ -14,7 +14,6 @@ from phalanx.core.types import State
 from phalanx.privacy import PrivacyStatement
 from phalanx.privacy.accountants import LARGEST, AccountantName
 from phalanx.privacy.accounting import Counting, composed_epsilon, largest_epsilon
-from phalanx.server import Screening
 from phalanx.server.events import number
 from phalanx.server.state import FederationState
 
@@ -54,7 +53,6 @@ class Accounts:
                 "claim, and a run states one; choose which."
             )
         if rule is not None:
-            check_screening(experiment.screening, experiment.aggregator.kind)
             books = cls(rule, settings, experiment.run.rounds, None)
         else:
             spending = {client: mechanism.spending for client, mechanism in by_trainer.items()}
@@ -165,23 +163,6 @@ def _times(spending: Spending, rounds: int) -> Spending:
 def _spent(clients: State) -> dict[int, History]:
     """What each client remembers to have spent, by roster int."""
     return {int(name.removesuffix(".spent")): spendings(spent) for name, spent in clients.items() if name.endswith(".spent")}
-
-
-def check_screening(screening: Screening, kind: str) -> None:
-    """Refuse what would let one client decide how much of another is in a private sum.
-
-    Raises: ConfigError.
-    """
-    if screening.weights != "uniform":
-        raise ConfigError(
-            f"{kind} counts every client alike, for a weight would raise what one client can do; leave screening.weights "
-            'at "uniform".'
-        )
-    if screening.norm_cap != Screening().norm_cap:
-        raise ConfigError(
-            f"screening.norm_cap compares a row with the others, so one client could decide whether another counts; {kind} "
-            "clips every row alone and takes no cap. Leave it out."
-        )
 
 
 def no_proof(experiment: Experiment) -> str:

@@ -52,8 +52,10 @@ class Simulation:
         # Buffers that do not travel (counters, caches) as they were: they must not tell how often a model was tested.
         self._resting = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         self.accounts = Accounts.of(experiment, self.sample_counts)
-        is_private_sum = self.accounts is not None and self.accounts.clients is None
-        self._screening = experiment.screening.each_alone() if is_private_sum else experiment.screening
+        self._digest = experiment.digest()
+        self._screening = experiment.screening
+        if self.accounts is not None and self.accounts.clients is None:
+            self._screening = experiment.screening.each_alone(experiment.aggregator.kind)
         check(fitted, self.federation, self.model, self._context(self.initial_state()))
         self._rest(self.model)
         self.clients = Clients(fitted, self.federation, self.model, self.layout, self.devices)
@@ -192,6 +194,7 @@ class Simulation:
             previous_update=state.previous_update,
             model=self.model,
             input_shape=self.federation.input_shape,
+            run=self._digest,
         )
 
     def _root(self, context: RoundContext, sent: Rows) -> Root | None:

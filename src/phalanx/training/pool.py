@@ -116,6 +116,7 @@ class WorkerPool:
             hooks=cohort.hooks,
             round=context.round,
             seed=context.seed,
+            run=context.run,
             has_previous_update=context.previous_update is not None,
             is_scratch=self._is_scratch(out),
         )

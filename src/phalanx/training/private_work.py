@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phalanx.core import rng
+from phalanx.core.noise import SystemNoise
 from phalanx.core.privacy import Spending
 from phalanx.training.example_clipping import ExampleClipping
 from phalanx.training.work import ClientWork, LocalWork
@@ -41,10 +41,9 @@ class PrivateClient(ClientWork):
         # The very numbers that an accountant is told.
         self.spending = work.spending(self.size)
         self._std = self.spending.noise_multiplier * work.clipping.sensitivity
-        self._sampling = self._noise = None
-        if not work.secure_rng:
-            self._sampling = work.context.generator("batches", self.id)
-            self._noise = work.context.generator("noise", self.id)
+        self._sampling, self._noise = (
+            SystemNoise() if work.secure_rng else work.context.noise(purpose, self.id) for purpose in ("batches", "noise")
+        )
 
     @property
     def expected_batch(self) -> float:
@@ -60,25 +59,15 @@ class PrivateClient(ClientWork):
         orders, sizes = [self.index[:0].cpu()], list[int]()
         for start in range(0, self.spending.steps, rows):
             shape = (min(rows, self.spending.steps - start), self.size)
-            is_taken = self._coins(*shape) < self.spending.sample_rate
+            # In float64: the 24 bits of a float32 round a rate of 1e-4 by up to 6e-4 of it.
+            is_taken = self._sampling.uniform(*shape) < self.spending.sample_rate
             sizes += is_taken.sum(dim=1).tolist()
             orders.append(is_taken.nonzero()[:, 1])
         return torch.cat(orders).to(self.index.device), sizes
 
-    def _coins(self, *shape: int) -> Tensor:
-        # In float64: the 24 bits of a float32 round a rate of 1e-4 by up to 6e-4 of it.
-        if self._sampling is None:
-            return rng.uniform_from_system(*shape)
-        return torch.rand(shape, generator=self._sampling, dtype=torch.float64)
-
     def draw_noise(self, out: Tensor) -> None:
         """Write the noise of the next step over `out` `[d]`."""
-        if not self._std:
-            out.zero_()
-        elif self._noise is None:
-            out.copy_(rng.normal_from_system(len(out)).mul_(self._std))
-        elif out.device.type == "cpu":
-            # In place: of a small model the noise is most of a step.
-            out.normal_(0, self._std, generator=self._noise)
+        if self._std:
+            out.copy_(self._noise.gaussian(out, self._std))
         else:
-            out.copy_(torch.empty(out.shape).normal_(0, self._std, generator=self._noise))
+            out.zero_()

@@ -30,6 +30,7 @@ class Task:
     hooks: tuple[StepHook, ...]
     round: int
     seed: int
+    run: str
     has_previous_update: bool
     is_scratch: bool
 
@@ -114,6 +115,7 @@ class Worker:
             global_buffers=shared.global_buffers.to(device),
             previous_update=shared.previous_update.to(device) if task.has_previous_update else None,
             model=model,
+            run=task.run,
         )
         state = {name: tensor.to(device) for name, tensor in load(piece.state).items()}
         new_state = task.trainer.train(cohort, state, context, rows)
