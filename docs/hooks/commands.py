@@ -21,6 +21,7 @@ EXAMPLES = {
     "data": "phalanx data digits --set partition.kind=dirichlet --set partition.alpha=0.1",
     "schema": "phalanx schema > phalanx.schema.json",
     "conformance": "phalanx conformance --library byzfl --json > byzfl.json",
+    "audit": "phalanx audit private.toml --json > audit.json",
     "privacy plan": "phalanx privacy plan --epsilon 2 --delta 1e-5 --steps 300 --sample-rate 0.05",
     "flower init": "phalanx flower init experiment.toml my-federation",
     "flower keys": "phalanx flower keys keys --nodes 3 --host superlink.example.org",

@@ -143,6 +143,34 @@ def conformance(
     show_conformance(library, as_json=as_json)
 
 
+def audit(
+    file: File,
+    settings: Setting = None,
+    confidence: Annotated[
+        float, typer.Option("--confidence", min=0.5, max=0.9999, metavar="p", help="How sure the lower bound is.")
+    ] = 0.99,
+    shadow_models: Annotated[
+        int,
+        typer.Option(
+            "--shadow-models",
+            min=0,
+            metavar="K",
+            help="Also train the experiment K times on a half of its samples each, and tell members from others by their loss.",
+        ),
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check the ε that a private experiment claims: a lower bound from one run with canaries, mostly in seconds.
+
+    Canaries are clients or examples, as the claim is about clients or examples. If the bound is above the claim, the claim is
+    false, and the exit code 1.
+    """
+    read_toml(file)
+    from phalanx.cli.auditing import audit_file
+
+    audit_file(file, settings or [], confidence, shadow_models, as_json=as_json)
+
+
 def plan(
     epsilon: Annotated[float | None, typer.Option("--epsilon", metavar="ε", help="What it may cost.")] = None,
     delta: Annotated[

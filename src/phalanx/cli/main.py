@@ -18,9 +18,9 @@ from phalanx.core.errors import (
     Stopped,
 )
 
-EPILOG = """Exit codes: 0 done · 1 the run failed, a cell did, or a folder cannot be used · 2 the input was wrong, and
-nothing has started · 3 the privacy budget was spent, and the result is of fewer rounds · 130 stopped by Ctrl-C, 143 by SIGTERM:
-what was done is saved, go on with phalanx resume.
+EPILOG = """Exit codes: 0 done · 1 the run failed, a cell did, a folder cannot be used, or an audit found a claim false · 2 the
+input was wrong, and nothing has started · 3 the privacy budget was spent, and the result is of fewer rounds · 130 stopped by
+Ctrl-C, 143 by SIGTERM: what was done is saved, go on with phalanx resume.
 
 First steps: phalanx demo · phalanx list · phalanx run FILE"""
 
@@ -42,6 +42,7 @@ app.command("list")(commands.list_components)
 app.command("data")(commands.data)
 app.command("schema")(commands.schema)
 app.command("conformance")(commands.conformance)
+app.command("audit")(commands.audit)
 privacy = typer.Typer(help="What differential privacy costs.", no_args_is_help=True, rich_markup_mode="rich")
 privacy.command("plan")(commands.plan)
 app.add_typer(privacy, name="privacy")

@@ -13,6 +13,7 @@ from phalanx.data import Federation
 from phalanx.experiments.auditing.canary_clients import clients_of
 from phalanx.experiments.auditing.canary_examples import examples_of
 from phalanx.experiments.auditing.game import Game
+from phalanx.experiments.auditing.membership import Membership, infer_membership
 from phalanx.experiments.run import prepare
 from phalanx.privacy import LocalDP, OneRunAudit, PrivacyStatement
 from phalanx.privacy.statement import shown
@@ -25,11 +26,12 @@ _ENOUGH = 500
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What a run claims of itself, and what an audit of it shows, after `rounds` rounds."""
+    """What a run claims of itself, and what an audit of it shows, after `rounds` rounds; beside it how members are told."""
 
     claim: PrivacyStatement
     shown: OneRunAudit
     rounds: int
+    membership: Membership | None = None
 
     @property
     def is_contradicted(self) -> bool:
@@ -52,18 +54,32 @@ class AuditReport:
 
 
 def audit(
-    experiment: Experiment, *, confidence: float = 0.99, model: nn.Module | None = None, data: DataSplit | None = None
+    experiment: Experiment,
+    *,
+    confidence: float = 0.99,
+    shadow_models: int = 0,
+    model: nn.Module | None = None,
+    data: DataSplit | None = None,
 ) -> AuditReport:
-    """Audit the privacy that an experiment claims, in one run of it without attackers.
+    """Audit the privacy that an experiment claims, in one run of it without attackers, and without anyone's samples.
 
-    `model`, `data`: your own, instead of the experiment's. A claim that holds is called false in 1 of 100 audits at most; one
-    that is false may well pass, for no canary finds every fault.
+    A claim that holds is called false in 1 of 100 audits at most; one that is false may well pass, for no canary finds every
+    fault.
+
+    Args:
+        experiment: what claims to be private.
+        confidence: how sure the bound is.
+        shadow_models: how often to train it, too, on a half of its samples each, to see whether members are told from others.
+        model: your own, instead of the experiment's.
+        data: your own, instead of the experiment's.
 
     Raises: ConfigError, DataError as a run of it; ConfigError if it claims nothing, or its kind of claim cannot be audited.
     """
-    federation, module = prepare(experiment, model, experiment.data.load() if data is None else data)
+    split = experiment.data.load() if data is None else data
+    federation, module = prepare(experiment, model, split)
     claim, audited, rounds = _game(_alone(experiment), federation, module).play(confidence)
-    return AuditReport(claim, audited, rounds)
+    membership = infer_membership(experiment, shadow_models, model=model, data=split) if shadow_models else None
+    return AuditReport(claim, audited, rounds, membership)
 
 
 def _alone(experiment: Experiment) -> Experiment:
