@@ -355,6 +355,17 @@ def test_a_killed_server_goes_on_to_the_same_bytes(twins, small, tmp_path, stop_
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 5
 
 
+def test_a_resumed_federation_goes_on_with_whoever_is_there(twins, small, tmp_path):
+    """Of the node that died, the server's death must not make one that is waited for."""
+    world, log = twins(small), Log()
+    with pytest.raises(Killed):
+        world.deployed(strategy=world.strategy(folder=tmp_path, sinks=[Log(stop_after=1)]))
+    grid = world.grid()
+    grid.offline = {6}
+    world.deployed(grid, world.strategy(folder=tmp_path, sinks=[log], wait_seconds=0))
+    assert [event.values["sampled"] for event in log.events] == [5, 5]
+
+
 def contexts_after(world, rounds):
     """What the clients remember after so many rounds: it is theirs, and no checkpoint of the server's holds it."""
     grid = world.grid(node_6=lambda content: RecordDict())

@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -23,6 +23,15 @@ from phalanx.server.state import FederationState
 
 ARRAYS, CONFIG, ROUND = "arrays", "config", "server-round"
 LOG = logging.getLogger("flwr")
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state after a round and the new model; without one the old one is kept, and `kept` may say why."""
+
+    state: FederationState
+    arrays: ArrayRecord | None = None
+    kept: str | None = None
 
 
 class Guarded(Strategy, ABC):
@@ -63,8 +72,8 @@ class Guarded(Strategy, ABC):
         """Which of the clients that are there take part in this round, in ascending order."""
 
     @abstractmethod
-    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> tuple[FederationState, ArrayRecord | None]:
-        """The state after the round, and the new model (None: the old one is kept)."""
+    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> Step:
+        """What the rule's result makes of the federation."""
 
     def _messages(self, record: RecordDict, nodes: Sequence[int], server_round: int) -> Iterable[Message]:
         return [Message(record, node, MessageType.TRAIN, ttl=self._timeout) for node in nodes]
@@ -103,12 +112,16 @@ class Guarded(Strategy, ABC):
             self._offend(client, "no answer")
         for rejection in verdict.rejected:
             self._offend(rejection.client, rejection.reason)
-        self._state, arrays = self._apply(verdict, self._wire, self._state)
-        self.tell(verdict.event)
-        self._log(verdict.event)
+        step, event = self._apply(verdict, self._wire, self._state), verdict.event
+        self._state = step.state
+        if step.kept is not None:
+            event = replace(event, values={**event.values, "kept_model": step.kept})
+        self.tell(event)
+        self._log(event)
         counted = ("sampled", "received", "no_answer")
-        numbers = {name.replace("_", "-"): int(str(verdict.event.values[name])) for name in counted}
-        return arrays, MetricRecord({**numbers, "rejected": len(verdict.rejected), "kept-model": int(arrays is None)})
+        numbers = {name.replace("_", "-"): int(str(event.values[name])) for name in counted}
+        counts = {**numbers, "rejected": len(verdict.rejected), "kept-model": int(step.arrays is None)}
+        return step.arrays, MetricRecord(counts)
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """Nobody: what clients say of a model is a claim. Test it on the server, with `evaluate_fn`."""
@@ -138,8 +151,10 @@ class Guarded(Strategy, ABC):
         """
         self.summary()
         self._timeout = timeout
+        self._wire = self._rows = self._state = None  # an earlier run's momentum and memory are its own
         try:
             arrays, done = self._restored(initial_arrays)
+            self._has_begun = done > 0  # a resumed federation goes on with whoever is there, as after any other round
             result = Result(arrays=arrays)
             if not done:
                 self._evaluate(evaluate_fn, 0, arrays, result)

@@ -1,7 +1,7 @@
 """`Robust`: a rule of Phalanx in front of one of Flower's own strategies, whose server step still runs."""
 
 from collections.abc import Iterable, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg
+from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi
 from torch import nn
 
 from phalanx.core.errors import ConfigError
@@ -17,21 +17,24 @@ from phalanx.core.events import Sink
 from phalanx.core.families import Aggregator, Trainer
 from phalanx.core.types import RoundContext, Samples
 from phalanx.flower.defence import Defence, Verdict
-from phalanx.flower.guarded import ARRAYS, CONFIG, Guarded
+from phalanx.flower.guarded import ARRAYS, CONFIG, Guarded, Step
 from phalanx.flower.wire import Wire
 from phalanx.server import Screening
 from phalanx.server.state import FederationState
+
+ONE_STEP = (FedAvg, FedAvgM, FedProx, FedAdagrad, FedAdam, FedYogi)
+"""What of Flower's works with one answer in the place of all; the others need each answer, or its loss."""
 
 
 class Robust(Guarded):
     """`Robust(FedAdam(), aggregator=Flame())`: all accepted answers become one, and that one is what FedAdam sees.
 
-    The inner strategy prepares the messages and makes the server's step; one that is not finite keeps the model. Who takes
-    part is drawn here, from its `fraction_train`, `min_train_nodes` and `min_available_nodes`, with a seed of its own and
-    without waiting for ever. Its state is not checkpointed; where a run has to be resumed, use `RobustStrategy` and its
-    `server`.
+    The inner strategy prepares the messages and makes the server's step over the parameters; one that is not finite is taken
+    back, and keeps the model. Buffers (BatchNorm's statistics, with `model`) are what the rule made of them. Who takes part is
+    drawn here, from its `fraction_train`, `min_train_nodes` and `min_available_nodes`, with a seed of its own and without
+    waiting for ever. Its state is not checkpointed; where a run has to be resumed, use `RobustStrategy` and its `server`.
 
-    Args: as `RobustStrategy` has them; `inner` is FedAvg or one of its heirs, and is not changed.
+    Args: as `RobustStrategy` has them; `inner` is one of ONE_STEP or yours on top of one, and is not changed.
 
     Raises: ConfigError or CapabilityError for a combination that cannot work.
     """
@@ -50,8 +53,12 @@ class Robust(Guarded):
         quorum: int = 1,
         sinks: Sequence[Sink] = (),
     ) -> None:
-        if not isinstance(inner, FedAvg):
-            raise ConfigError(f"Robust wraps FedAvg and its heirs; got {type(inner).__name__}. Use RobustStrategy instead.")
+        base = next((kind for kind in type(inner).__mro__ if kind.__module__.startswith("flwr.")), object)
+        if base not in ONE_STEP:
+            raise ConfigError(
+                f"Robust wraps {', '.join(kind.__name__ for kind in ONE_STEP)}, which make a step of one average; got "
+                f"{type(inner).__name__}. Use RobustStrategy with a rule instead."
+            )
         defence = Defence(
             aggregator=aggregator,
             screening=screening or Screening(),
@@ -66,8 +73,9 @@ class Robust(Guarded):
         self.fraction, self.least = inner.fraction_train, inner.min_train_nodes
         self._refuse_quorum_above(self._size(min_nodes))
         aggregator.require(self._size(min_nodes))
-        self.inner = copy(inner)
-        self.inner.fraction_train, self.inner.min_train_nodes, self.inner.min_available_nodes = 1.0, 0, 0
+        self._fresh = copy(inner)
+        self._fresh.fraction_train, self._fresh.min_train_nodes, self._fresh.min_available_nodes = 1.0, 0, 0
+        self.inner = deepcopy(self._fresh)
 
     def summary(self) -> None:
         """Who defends, and what the inner strategy says of itself."""
@@ -78,6 +86,7 @@ class Robust(Guarded):
         return min(clients, max(int(clients * self.fraction), self.least))
 
     def _initial_state(self, wire: Wire, arrays: ArrayRecord) -> FederationState:
+        self.inner = deepcopy(self._fresh)
         return FederationState(0, *wire.flat(arrays), rule=self.defence.aggregator.init(wire.layout))
 
     def _sample(self, clients: Sequence[int], state: FederationState) -> list[int]:
@@ -90,22 +99,25 @@ class Robust(Guarded):
         arrays, config = record.array_records[ARRAYS], record.config_records[CONFIG]
         return self.inner.configure_train(server_round, arrays, config, cast(Grid, _Sampled(nodes)))
 
-    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> tuple[FederationState, ArrayRecord | None]:
+    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> Step:
         following = replace(state, round=state.round + 1, rule=verdict.memory)
         update = verdict.result.update
         if update is None:
-            return following, None
+            return Step(following)
         one = wire.arrays(state.params + update, verdict.buffers)
         content = RecordDict({ARRAYS: one, "metrics": MetricRecord({self.inner.weighted_by_key: 1})})
         reply = Message(content, reply_to=next(iter(self._asked.messages.values())))
+        before = deepcopy(self.inner)
         stepped, _ = self.inner.aggregate_train(following.round, [reply])
-        # An inner strategy makes floats of integers and averages what is to stay: only what is trained is its own.
-        trained = [slot.name for slot in (*wire.layout.parameters, *wire.layout.buffers)]
+        # An inner strategy makes floats of integers, averages what is to stay, and would let Adam step a running variance below
+        # zero: only the parameters are its own.
+        trained = [slot.name for slot in wire.layout.parameters]
         if stepped is None or not all(np.isfinite(stepped[name].numpy()).all() for name in trained):
-            return following, None
+            self.inner = before
+            return Step(following, kept="The inner strategy's step is not finite.")
         own = {name: Array(stepped[name].numpy().astype(wire.forms[name].dtype)) for name in trained}
         arrays = ArrayRecord({name: own.get(wire.tied.get(name, name), one[name]) for name in wire.forms})
-        return replace(following, previous_update=update), arrays
+        return Step(replace(following, previous_update=update), arrays)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from phalanx.core.events import Sink
 from phalanx.core.families import Aggregator, Participation, ServerOptimizer, Trainer
 from phalanx.core.types import RoundContext, Samples
 from phalanx.flower.defence import Defence, Verdict
-from phalanx.flower.guarded import LOG, Guarded
+from phalanx.flower.guarded import LOG, Guarded, Step
 from phalanx.flower.journal import Journal, Standing
 from phalanx.flower.roster import Roster
 from phalanx.flower.wire import Wire
@@ -158,11 +158,11 @@ class RobustStrategy(Guarded):
             return list(clients)
         return torch.tensor(clients)[self.participation.sample(len(clients), context)].tolist()
 
-    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> tuple[FederationState, ArrayRecord | None]:
+    def _apply(self, verdict: Verdict, wire: Wire, state: FederationState) -> Step:
         update = verdict.result.update
         following = replace(state, round=state.round + 1, rule=verdict.memory)
         if update is None:
-            return following, None
+            return Step(following)
         params, server = self.server.step(state.params, update, state.server)
         following = replace(following, params=params, buffers=verdict.buffers, previous_update=update, server=server)
-        return following, wire.arrays(params, verdict.buffers)
+        return Step(following, wire.arrays(params, verdict.buffers))
