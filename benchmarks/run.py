@@ -11,6 +11,7 @@ import attacks
 import dpsgd
 import flip
 import flower
+import inversion
 import rounds
 import scale
 import skymask
@@ -22,5 +23,18 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     quick = arguments.parse_args().quick
-    parts = (training, aggregators, aggregators_memory, skymask, flip, attacks, dpsgd, flower, rounds, startup, scale)
+    parts = (
+        training,
+        aggregators,
+        aggregators_memory,
+        skymask,
+        flip,
+        attacks,
+        dpsgd,
+        inversion,
+        flower,
+        rounds,
+        startup,
+        scale,
+    )
     show([row for part in parts for row in part.measure(quick)])
