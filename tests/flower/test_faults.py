@@ -10,8 +10,10 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from phalanx.aggregators import Mean
+from phalanx.aggregators import FLTrust, Mean
+from phalanx.data import RootSet
 from phalanx.flower import InProcessGrid, exchange
+from phalanx.flower.answers import believed
 from phalanx.flower.wire import UPDATE
 from phalanx.server import Screening
 
@@ -171,6 +173,43 @@ def test_metrics_of_any_form_cost_nothing(twins, small, metrics):
         return RecordDict({UPDATE: content[UPDATE], **metrics, "config": ConfigRecord({"x": b"y" * 1000})})
 
     assert torch.equal(world.deployed(world.grid(node_6=spoil))[0], world.deployed()[0])
+
+
+@pytest.fixture
+def trusting(twins, small):
+    """A federation whose server trains in as many steps as clients claim."""
+    return twins(replace(small, aggregator=FLTrust(), root=RootSet(size=12), run=replace(small.run, rounds=1)))
+
+
+def saying_steps(steps, *, is_finite=True):
+    def say(content):
+        metrics = MetricRecord({"num-examples": 9, **({} if steps is None else {"num-steps": steps})})
+        changed = RecordDict({**content, "metrics": metrics})
+        return changed if is_finite else filled(math.nan)(changed)
+
+    return say
+
+
+def test_a_lone_claim_does_not_decide_how_long_the_server_trains(trusting):
+    """Stock apps say nothing of their steps: the only one that does is not the median."""
+    silent = {f"node_{node}": saying_steps(None) for node in range(1, 7)}
+    alone = trusting.grid(**{**silent, "node_6": saying_steps(7)})
+    assert torch.equal(trusting.deployed(alone)[0], trusting.deployed(trusting.grid(**silent))[0])
+
+
+def test_what_is_rejected_does_not_decide_how_long_the_server_trains(trusting):
+    def final(steps):
+        return trusting.deployed(
+            trusting.grid(**{f"node_{node}": saying_steps(steps, is_finite=False) for node in (3, 4, 5, 6)})
+        )
+
+    assert torch.equal(final(9)[0], final(2)[0])
+
+
+def test_claims_are_believed_when_most_make_them():
+    assert believed({1: 5.0, 2: 7.0, 3: 6.0, 9: 1e4}, accepted=[1, 2, 3, 4, 5]) == 6.0
+    assert believed({1: 5.0, 2: 7.0}, accepted=[1, 2, 3, 4]) is None
+    assert believed({}, accepted=[]) is None
 
 
 def test_an_app_that_raises_costs_its_node_the_round(twins, small):

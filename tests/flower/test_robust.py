@@ -18,6 +18,7 @@ from phalanx.data import IID
 from phalanx.flower import InProcessGrid, Robust
 from phalanx.flower.wire import UPDATE
 from phalanx.models import MLP
+from phalanx.privacy import CentralDP
 
 
 def rounds(world, strategy, grid=None, count=3):
@@ -184,6 +185,9 @@ def test_what_cannot_be_wrapped_is_refused():
     for inner in ("FedAvg", QFedAvg(0.1), FedMedian(), FedTrimmedAvg()):
         with pytest.raises(ConfigError, match=r"Robust wraps FedAvg, FedAvgM.*one average"):
             Robust(inner, aggregator=Mean())
+    private = CentralDP(clip_norm=1.0, noise_multiplier=1.0, expected_clients=2, secure_rng=True)
+    with pytest.raises(ConfigError, match="use RobustStrategy"):
+        Robust(FedAvg(min_available_nodes=2), aggregator=private)
     with pytest.raises(ConfigError, match="of 10 nodes at most 2 take part"):
         Robust(FedAvg(fraction_train=0.1, min_available_nodes=10), aggregator=Mean(), quorum=3)
     with pytest.raises(PreconditionError):

@@ -110,6 +110,17 @@ def test_a_round_below_the_quorum_keeps_the_model_and_says_so(twins, small):
     assert log.events[0].values["kept_model"] == "4 updates are fewer than the quorum of 5."
 
 
+def test_a_private_rule_answers_to_nobody_as_to_many(twins, small):
+    """Without noise in an empty round everyone would know that nobody was there."""
+    private = CentralDP(clip_norm=1.0, noise_multiplier=1.0, expected_clients=6, secure_rng=True)
+    world, log = twins(replace(small, aggregator=private, run=replace(small.run, rounds=1))), Log()
+    grid = world.grid()
+    grid.silent = set(grid.apps)
+    params, _ = world.deployed(grid, world.strategy(quorum=5, sinks=[log]))
+    assert "kept_model" not in log.events[0].values
+    assert float((params - torch.cat([p.detach().reshape(-1) for p in world.model().parameters()])).std()) > 0.1
+
+
 def test_a_rule_left_with_too_few_rows_keeps_the_model_and_goes_on_next_round(twins, small):
     log = Log()
     world = twins(replace(small, aggregator=Krum(num_byzantine=1)))

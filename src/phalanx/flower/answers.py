@@ -6,6 +6,7 @@ What is rejected here is a value with a reason, as everything that screening dro
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
+from statistics import median_low
 
 import torch
 from flwr.app import Message, RecordDict
@@ -35,16 +36,16 @@ class Asked:
 class Received:
     """A round's well-formed answers as rows, with their clients in ascending order, and what became of the others.
 
-    `sampled`: how many were asked. `weights` `[k]` are the claimed numbers of examples, each within [1, cap]; `steps` is the
-    median of the claimed numbers of local steps, None if nobody claims any; `loss` the median claim likewise.
+    `sampled`: how many were asked. `weights` `[k]` are the claimed numbers of examples, each within [1, cap]; `steps` and
+    `losses` what clients claim of their local steps and loss, where that is a number that can be.
     """
 
     sampled: int
     rows: Rows
     clients: tuple[int, ...]
     weights: Tensor
-    steps: int | None
-    loss: float | None
+    steps: Mapping[int, float]
+    losses: Mapping[int, float]
     rejected: tuple[Rejection, ...]
     silent: tuple[int, ...]
     strangers: int
@@ -77,19 +78,28 @@ def receive(
         if reason := wire.read_into(good[client], rows, place, params):
             rejected.append(Rejection(client, reason))
             rows.status[place] = Status.DROPPED_OUT
-    steps = [claim for client in clients if 1 <= (claim := _claim(good[client], "num-steps")) <= MOST_STEPS]
-    losses = [claim for client in clients if isfinite(claim := _claim(good[client], "loss"))]
+    steps = {client: _claim(good[client], "num-steps") for client in clients}
+    losses = {client: _claim(good[client], "loss") for client in clients}
     return Received(
         sampled=len(asked.messages),
         rows=rows,
         clients=clients,
         weights=torch.tensor([_weight(good[client], cap) for client in clients], dtype=torch.int64),
-        steps=int(torch.tensor(steps).median()) if steps else None,
-        loss=float(torch.tensor(losses).median()) if losses else None,
+        steps={client: claim for client, claim in steps.items() if 1 <= claim <= MOST_STEPS},
+        losses={client: claim for client, claim in losses.items() if isfinite(claim)},
         rejected=tuple(rejected),
         silent=tuple(sorted(asked.messages.keys() - answered)),
         strangers=strangers,
     )
+
+
+def believed(claims: Mapping[int, float], accepted: Sequence[int]) -> float | None:
+    """The lower median of what the accepted clients claim; None unless more than half of them claim something.
+
+    So fewer liars than honest clients decide nothing, where all honest ones speak or none.
+    """
+    made = [claims[client] for client in accepted if client in claims]
+    return median_low(made) if 2 * len(made) > len(accepted) else None
 
 
 def _reason(reply: Message, wire: Wire) -> str | None:

@@ -11,7 +11,7 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.events import Event, Value
 from phalanx.core.families import Aggregator, Trainer
 from phalanx.core.types import Aggregate, Root, RoundContext, Samples, State
-from phalanx.flower.answers import Received
+from phalanx.flower.answers import Received, believed
 from phalanx.flower.wire import Wire
 from phalanx.server import Rejection, Screening
 from phalanx.server.aggregation import aggregate, combined_buffers, owned, root
@@ -36,13 +36,14 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Defence:
-    """A rule with all that it may need; `RobustStrategy` says what the fields mean."""
+    """A rule with all that it may need; `RobustStrategy` says what the fields mean. `is_private`: its noise is counted on."""
 
     aggregator: Aggregator
     screening: Screening = field(default_factory=Screening)
     seed: int = 0
     run: str = ""
     quorum: int = 1
+    is_private: bool = False
     model: nn.Module | None = None
     root: Samples | None = None
     root_trainer: Trainer | None = None
@@ -80,11 +81,14 @@ class Defence:
 
     def judge(self, received: Received, wire: Wire, state: FederationState) -> Verdict:
         """Screen the rows of a round and hand them to the rule. A round that cannot go on keeps the model and says so."""
-        watch, context = Stopwatch(), self._context(wire, state, received.steps)
+        watch = Stopwatch()
         with watch.phase("screen"):
             updates, dropped = self.screening.screen(received.rows, received.clients, received.weights)
+        accepted = updates.ids.tolist()
+        context = self._context(wire, state, believed(received.steps, accepted))
         with watch.phase("aggregate"):
-            if len(updates) < self.quorum:
+            # To keep the model because somebody is missing would tell who: a private rule's noise covers an empty round, too.
+            if len(updates) < self.quorum and not self.is_private:
                 result, memory = Aggregate(None), state.rule
                 reason: str | None = f"{len(updates)} updates are fewer than the quorum of {self.quorum}."
             else:
@@ -97,7 +101,7 @@ class Defence:
             updates=updates,
             aggregate=result,
             rejected=rejected,
-            loss=received.loss,
+            loss=believed(received.losses, accepted),
             kept_model=reason,
         )
         return Verdict(
@@ -108,7 +112,7 @@ class Defence:
             rejected=rejected,
         )
 
-    def _context(self, wire: Wire, state: FederationState, steps: int | None) -> RoundContext:
+    def _context(self, wire: Wire, state: FederationState, steps: float | None) -> RoundContext:
         shape = self.input_shape or (None if self.root is None else tuple(self.root.images.shape[1:]))
         context = RoundContext(
             round=state.round,
@@ -123,8 +127,8 @@ class Defence:
         )
         return replace(context, root=self._root(context, steps))
 
-    def _root(self, context: RoundContext, steps: int | None) -> Root | None:
+    def _root(self, context: RoundContext, steps: float | None) -> Root | None:
         if self.root is None or self.root_trainer is None:
             return None
-        trainer = self.root_trainer if steps is None else self.root_trainer.in_steps(steps)
+        trainer = self.root_trainer if steps is None else self.root_trainer.in_steps(int(steps))
         return root(self.root, trainer, context)

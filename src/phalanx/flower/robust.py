@@ -19,7 +19,7 @@ from phalanx.core.types import RoundContext, Samples
 from phalanx.flower.defence import Defence, Verdict
 from phalanx.flower.guarded import ARRAYS, CONFIG, Guarded, Step
 from phalanx.flower.wire import Wire
-from phalanx.server import Screening
+from phalanx.server import AllClients, Screening
 from phalanx.server.state import FederationState
 
 ONE_STEP = (FedAvg, FedAvgM, FedProx, FedAdagrad, FedAdam, FedYogi)
@@ -59,6 +59,9 @@ class Robust(Guarded):
                 f"Robust wraps {', '.join(kind.__name__ for kind in ONE_STEP)}, which make a step of one average; got "
                 f"{type(inner).__name__}. Use RobustStrategy with a rule instead."
             )
+        min_nodes = max(inner.min_available_nodes, inner.min_train_nodes, 1)
+        if aggregator.mechanism(AllClients(), min_nodes) is not None:
+            raise ConfigError(f"The promise of {aggregator.kind} holds for sampling that can be counted; use RobustStrategy.")
         defence = Defence(
             aggregator=aggregator,
             screening=screening or Screening(),
@@ -68,7 +71,6 @@ class Robust(Guarded):
             root=root,
             root_trainer=root_trainer,
         )
-        min_nodes = max(inner.min_available_nodes, inner.min_train_nodes, 1)
         super().__init__(defence, min_nodes=min_nodes, wait_seconds=wait_seconds, sinks=sinks)
         self.fraction, self.least = inner.fraction_train, inner.min_train_nodes
         self._refuse_quorum_above(self._size(min_nodes))

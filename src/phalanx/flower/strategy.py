@@ -45,7 +45,8 @@ class RobustStrategy(Guarded):
         root: the server's own samples, for rules such as FLTrust and SkyMask; `root_trainer` trains on them.
         input_shape: of one sample, for rules such as DeepSight that try the model; else that of the root samples.
         min_nodes: how many nodes the first round waits for, at most `wait_seconds`; then the run fails.
-        quorum: a round with fewer accepted updates keeps the model, one with fewer nodes waits like the first.
+        quorum: a round with fewer accepted updates keeps the model (but a private rule answers to any number, as its proof has
+            it), one with fewer nodes waits like the first.
         sinks: who is told of every round.
         folder: where checkpoints and events are kept. A run that finds one there goes on with it.
 
@@ -86,6 +87,7 @@ class RobustStrategy(Guarded):
             seed=seed,
             run=run,
             quorum=quorum,
+            is_private=mechanism is not None,
             model=model,
             root=root,
             root_trainer=root_trainer,

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from phalanx.config import Experiment
 from phalanx.core import params as flat
@@ -22,6 +22,7 @@ from phalanx.server.events import Stopwatch
 from phalanx.server.state import FederationState
 from phalanx.simulation.accounts import Accounts
 from phalanx.simulation.attack import attack
+from phalanx.simulation.books import RuleBooks
 from phalanx.simulation.clients import Clients
 from phalanx.simulation.devices import CPU, choose_devices
 from phalanx.simulation.preflight import check
@@ -54,7 +55,7 @@ class Simulation:
         self.accounts = Accounts.of(experiment, self.sample_counts)
         self._digest = experiment.digest()
         self._screening = experiment.screening
-        if self.accounts is not None and self.accounts.clients is None:
+        if self.accounts and isinstance(self.accounts.books, RuleBooks):
             self._screening = experiment.screening.each_alone(experiment.aggregator.kind)
         check(fitted, self.federation, self.model, self._context(self.initial_state()))
         self._rest(self.model)
@@ -99,7 +100,7 @@ class Simulation:
             attackers = experiment.adversary.active(sampled, self.federation.num_clients, context)
             ids = tuple(sampled.tolist())
             if self.accounts:
-                self.accounts.afford(state, ids)
+                self.accounts.afford(state, [client for place, client in enumerate(ids) if place not in attackers])
             rows, clients = self.clients.train(ids, attackers, state.clients, context)
         loss = honest_loss(rows, attackers)
         with watch.phase("attack"):
@@ -119,7 +120,8 @@ class Simulation:
             counts = {status.name.lower(): int((rows.status == status).sum()) for status in Status if status != Status.SENT}
             updates, rejected = self._screening.screen(rows, ids, self.sample_counts[sampled])
         with watch.phase("aggregate"), workers(experiment.run.workers):
-            rooted = replace(context, root=self._root(context, rows))
+            accepted = torch.isin(sampled, updates.ids.cpu())
+            rooted = replace(context, root=self._root(context, rows.steps[accepted]))
             result, rule, reason = aggregate(experiment.aggregator, updates, state.rule, rooted)
         with watch.phase("server"):
             params, server = state.params, state.server
@@ -197,15 +199,15 @@ class Simulation:
             run=self._digest,
         )
 
-    def _root(self, context: RoundContext, sent: Rows) -> Root | None:
+    def _root(self, context: RoundContext, made: Tensor) -> Root | None:
         """The server as one more client, in as many steps as the round's clients made: an epoch of its few samples is no match.
 
-        The median, because attackers decide how many steps they make; one at least, for a trainer may write none.
+        The median of what the accepted rows `made` `[n]`, because attackers decide how many steps they make; at least one: a
+        trainer may write none.
         """
         samples = self.federation.root
         if samples is None:
             return None
-        made = sent.steps[sent.status == Status.SENT]
         steps = max(1, int(made.median())) if len(made) else 1
         return root(samples, self.experiment.training.in_steps(steps), context)
 
