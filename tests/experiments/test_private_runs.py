@@ -159,6 +159,30 @@ def test_noise_that_was_given_away_before_a_crash_is_paid_again(experiment, tmp_
     assert broken["trusted"] == ("the server, whoever knows run.seed" if experiment is SECURE else "nobody")
     if experiment is SECURE:
         assert broken["epsilon"] == pytest.approx(accounting.epsilon(2.0, 0.25, 8, 1e-5), rel=1e-5)
+    # Whoever reads the folder is told the same, and so is whoever watches the run that goes on, and reads its events after it.
+    record = RunRecord.read(tmp_path / "broken")
+    assert stated(record) == broken
+    assert record.events[-1]["event"] == "evaluation"
+    again = [event for event in record.events if event["event"] == "privacy"]
+    assert len(again) > 1
+    assert again[-1]["at_end"] == broken["epsilon"]
+
+
+def test_a_stopped_run_that_paid_twice_is_shown_with_all_that_it_paid(tmp_path):
+    crashed(SECURE, tmp_path / "run", 3)
+    crashed(SECURE, tmp_path / "run", 3)
+    spent = stated(RunRecord.read(tmp_path / "run"))
+    assert spent["epsilon"] == pytest.approx(accounting.epsilon(2.0, 0.25, 5, 1e-5), rel=1e-5)
+
+
+def test_seeded_noise_is_paid_again_where_the_last_bits_may_be_others(tmp_path):
+    crashed(PRIVATE, tmp_path / "run", 3)
+    manifest = tmp_path / "run" / "manifest.json"
+    written = json.loads(manifest.read_text())
+    written["device"] = "another"
+    manifest.write_text(json.dumps(written))
+    resumed = resume(tmp_path / "run").summary["privacy"]
+    assert resumed["epsilon"] == pytest.approx(accounting.epsilon(2.0, 0.25, 7, 1e-5), rel=1e-5)
 
 
 def test_who_starts_again_after_losing_the_checkpoints_has_not_forgotten(tmp_path):
@@ -194,8 +218,8 @@ def test_the_terminal_states_it_before_and_after_and_says_how_a_budget_ended(tmp
         run_file(tmp_path / "limited.toml", [], tmp_path / "run")
     shown = capsys.readouterr().out
     assert shown.startswith("Privacy in the end, at most: ε = ")
-    assert "The run ends before a round that would pass ε = " in shown
-    assert re.search(r"round 4/6  accuracy [\d.]+ %  ε [\d.]+", shown)
+    assert "The run ends before a round that would pass privacy.max_epsilon." in shown
+    assert re.search(r"round 4/6  accuracy [\d.]+ %  privacy spent (99\.\d|100\.0) %", shown)
     assert "Privacy: ε = " in shown
     show_folder(tmp_path / "run", as_json=False)
     shown = capsys.readouterr().out

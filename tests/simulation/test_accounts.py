@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from phalanx.aggregators import Krum, Mean, NearestNeighborMixing, NormClippingWithNoise, Pipeline
+from phalanx.attacks import Adversary, FirstClients
+from phalanx.attacks.client import OwnTraining
+from phalanx.attacks.data import EdgeCase
+from phalanx.attacks.update import Mimic
 from phalanx.config import EvaluationSettings, Experiment, PrivacySettings, RunSettings
 from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted
+from phalanx.core.families import UpdateAttack
+from phalanx.core.types import Crafted
 from phalanx.data import IID, Digits, Federation, Synthetic
 from phalanx.models import MLP, LogisticRegression, ResNet18
 from phalanx.privacy import AdaptiveCentralDP, CentralDP, LocalDP, accounting
@@ -54,8 +60,9 @@ def test_every_round_says_what_has_been_spent_and_it_is_what_was_forecast():
         pytest.approx(accounting.epsilon(2.0, 0.25, count, 1e-5), rel=1e-5) for count in range(1, 6)
     ]
     accounts = Accounts.of(PRIVATE, SIZES)
-    assert accounts.at_end() == pytest.approx(events[-1]["epsilon"], rel=1e-5)
-    assert "each client · add/remove · δ = 1e-05 · Poisson sampling · PLD" in accounts.beginning()["statement"]
+    begun = simulation(PRIVATE).initial_state()
+    assert accounts.at_end(begun) == pytest.approx(events[-1]["epsilon"], rel=1e-5)
+    assert "each client · add/remove · δ = 1e-05 · Poisson sampling · PLD" in accounts.event(begun)["statement"]
 
 
 def test_nobody_but_who_took_part_is_charged_where_the_trainer_is_private():
@@ -67,14 +74,14 @@ def test_nobody_but_who_took_part_is_charged_where_the_trainer_is_private():
     accounts = Accounts.of(LOCAL, SIZES)
     expected = accounting.epsilon(20.0, 1.0, most, 1e-5, sampling="none", neighbours="replace-one")
     assert accounts.epsilon(last) == pytest.approx(expected)
-    assert accounts.epsilon(last) <= accounts.at_end()
+    assert accounts.epsilon(last) <= accounts.at_end(simulation(LOCAL).initial_state())
 
 
 def test_example_level_privacy_is_counted_by_each_clients_own_rate():
     *_, (state, event) = rounds(replace(EXAMPLE, participation=AllClients()), 3)
     accounts = Accounts.of(EXAMPLE, simulation(EXAMPLE).sample_counts)
     assert accounts.mechanism.unit == "example"
-    spending = {client: one.sample_rate for client, one in accounts.clients.items()}
+    spending = {client: one.sample_rate for client, one in accounts.books.clients.items()}
     expected = max(accounting.epsilon(2.0, rate, 6, 1e-5) for rate in set(spending.values()))
     assert accounts.epsilon(state) == pytest.approx(expected)
     assert len(event.values["client_epsilons_rdp"]) == 20
@@ -100,10 +107,46 @@ def test_the_budget_ends_a_run_before_the_round_that_would_pass_it():
 
 
 def test_one_clients_row_cannot_decide_whether_another_is_in_the_sum():
-    """The norm cap compares rows with their median; in a private sum no row may depend on the others."""
-    strict = replace(PRIVATE, aggregator=replace(PRIVATE.aggregator, noise_multiplier=1e-9 + 2.0))
-    with simulation(strict) as engine:
-        assert engine._screening.norm_cap > 1e200
+    """The norm cap compares rows with their median; in a private sum a row a million times as long as the others counts."""
+    attacked = replace(PRIVATE, participation=AllClients(), adversary=Adversary(who=FirstClients(count=1), update=_Endless()))
+    attacked = replace(attacked, aggregator=replace(PRIVATE.aggregator, expected_clients=20.0))
+    [(_, event)] = rounds(attacked, 1)
+    assert event.values["rejected"] == {}
+    [(_, event)] = rounds(replace(attacked, aggregator=Mean()), 1)
+    assert event.values["rejected"] == {"norm over the cap": [0]}
+
+
+class _Endless(UpdateAttack):
+    """Rows that are absurdly long."""
+
+    def craft(self, view, state, context):
+        return Crafted(torch.full_like(view.own, 1e12)), {}
+
+
+def test_attackers_with_a_training_of_their_own_are_on_no_books():
+    """They train twenty steps a round where the others train two; what is promised to the others does not grow by it."""
+    attackers = Adversary(who=FirstClients(count=5), client=OwnTraining(replace(EXAMPLE.training, steps=20)))
+    attacked = replace(EXAMPLE, participation=AllClients(), adversary=attackers)
+    [*_, (state, event)] = rounds(attacked, 3)
+    assert {name for name in state.clients if name.endswith(".spent")} == {f"{client}.spent" for client in range(5, 20)}
+    assert [client for client, _ in event.values["client_epsilons_rdp"]] == list(range(5, 20))
+    with simulation(attacked) as engine:
+        begun = engine.initial_state()
+        limit = engine.accounts.epsilon(state)
+        assert limit <= engine.accounts.at_end(replace(begun, round=attacked.run.rounds - 3))
+    limited = replace(attacked, privacy=PrivacySettings(max_epsilon=limit * 1.0001))
+    assert len(list(rounds(limited, 3))) == 3
+
+
+def test_what_is_announced_when_a_run_goes_on_counts_what_was_paid_twice():
+    for experiment in (PRIVATE, LOCAL):
+        accounts = Accounts.of(experiment, SIZES)
+        *_, (state, _) = rounds(experiment, 2)
+        again = accounts.charged(state, [{"clients": list(range(20))}] * 3)
+        assert accounts.at_end(state) < accounts.at_end(again)
+    *_, (last, _) = rounds(replace(PRIVATE, run=replace(PRIVATE.run, rounds=5)), 5)
+    accounts = Accounts.of(PRIVATE, SIZES)
+    assert accounts.at_end(last) == accounts.epsilon(last)
 
 
 REFUSED = {
@@ -134,6 +177,14 @@ REFUSED = {
     ),
     "two claims": ({"training": LOCAL.training}, "central_dp and the training local_dp would both make a privacy claim"),
     "batch norm": ({"model": ResNet18(norm="batch", width=8), "data": Digits()}, r"float buffers \("),
+    "omniscient attackers": (
+        {"adversary": Adversary(who=FirstClients(count=2), update=Mimic())},
+        "mimic sends what it makes of the honest rows, so one client can move the sum by more than the clip norm",
+    ),
+    "attackers who were shown everybody's samples": (
+        {"adversary": Adversary(who=FirstClients(count=2), data=EdgeCase(source=0, target=1))},
+        "edge_case is fitted to everyone's training samples",
+    ),
     "denominator": ({"participation": AllClients()}, "Set expected_clients = 20"),
 }
 
@@ -148,7 +199,8 @@ def test_fixed_size_sampling_is_counted_by_rdp_for_replaced_clients():
     fixed = replace(PRIVATE, participation=FixedSize(5), privacy=PrivacySettings(accountant="rdp"))
     accounts = Accounts.of(fixed, SIZES)
     assert accounts.mechanism.neighbours == "replace-one"
-    assert accounts.at_end() == pytest.approx(accounting.epsilon(2.0, 0.25, 5, 1e-5, sampling="fixed_size", accountant="rdp"))
+    at_end = accounts.at_end(simulation(fixed).initial_state())
+    assert at_end == pytest.approx(accounting.epsilon(2.0, 0.25, 5, 1e-5, sampling="fixed_size", accountant="rdp"))
 
 
 def test_receipts_put_what_was_forgotten_back_on_the_books():

@@ -16,7 +16,7 @@ from phalanx.privacy import PrivacyPlan, PrivacyStatement
 from phalanx.privacy.accountants import AccountantName
 from phalanx.privacy.accounting import Counting
 from phalanx.privacy.plan import Known
-from phalanx.privacy.statement import shown
+from phalanx.privacy.statement import rounded_up, shown
 
 POINTS = 20
 TRUSTED: dict[Unit, str] = {"client": "the server", "example": "the client that holds it"}
@@ -65,8 +65,8 @@ def _table(plans: list[PrivacyPlan], curves: list[list[tuple[int, float]]]) -> T
     for plan in plans:
         table.add_column(NAMES[plan.accountant], justify="right")
     table.add_row("ε", *(shown(plan.epsilon) for plan in plans))
-    table.add_row("δ", *(f"{plan.delta:.3g}" for plan in plans))
-    table.add_row("noise multiplier z", *(f"{plan.noise_multiplier:.5g}" for plan in plans))
+    table.add_row("δ", *(f"{rounded_up(plan.delta, 3):g}" for plan in plans))
+    table.add_row("noise multiplier z", *(f"{rounded_up(plan.noise_multiplier, 5):g}" for plan in plans))
     table.add_row("steps T", *(f"{plan.steps:,}" for plan in plans))
     table.add_row("sample rate q", *(f"{plan.sample_rate:g}" for plan in plans))
     top = max((epsilon for curve in curves for _, epsilon in curve), default=0.0)
@@ -86,7 +86,7 @@ def _draw(path: Path, plans: list[PrivacyPlan], curves: list[list[tuple[int, flo
         steps, epsilons = zip(*curve)
         axes.plot(steps, epsilons, color=colour, linestyle=dash, label=NAMES[plan.accountant])
     axes.set_xlabel("steps")
-    axes.set_ylabel(f"ε at δ = {plans[0].delta:.3g}")
+    axes.set_ylabel(f"ε at δ = {rounded_up(plans[0].delta, 3):g}")
     axes.set_ylim(bottom=0)
     axes.legend()
     try:

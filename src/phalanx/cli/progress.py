@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from phalanx.core.events import Event
-from phalanx.privacy.statement import shown
 from phalanx.report import numbers
 
 LINES = 10
@@ -30,7 +29,7 @@ class ProgressSink:
         self.rounds = rounds
         self.console = console
         self.scores = ""
-        self._spent = ""
+        self._spent, self._limit = "", None  # type: str, float | None
         self._said: set[str] = set()
         self._bar = Progress(
             TextColumn("round"),
@@ -72,16 +71,19 @@ class ProgressSink:
 
     def _privacy(self, event: Event) -> None:
         self._say(f"Privacy in the end, at most: {event.values['statement']}")
-        if (budget := event.values.get("max_epsilon")) is not None:
-            self._say(f"The run ends before a round that would pass ε = {budget:g}.")
+        budget = event.values.get("max_epsilon")
+        if budget is not None:
+            self._say("The run ends before a round that would pass privacy.max_epsilon.")
+        limits = [limit for limit in (event.values["at_end"], budget) if isinstance(limit, float)]
+        self._limit = min(limits, default=None)
 
     def _round(self, event: Event) -> None:
         if reason := event.values.get("kept_model"):
             self._say_once("kept", f"Round {event.round + 1} kept the model: {reason}")
         if event.values["attack"].get("room") == 0:  # type: ignore[union-attr]
             self._say_once("room", NO_ROOM)
-        if isinstance(spent := event.values.get("epsilon"), float):
-            self._spent = f"  ε {shown(spent)}"
+        if self._limit and isinstance(spent := event.values.get("epsilon"), float):
+            self._spent = f"  privacy spent {percent(spent / self._limit)}"  # an ε would need its whole statement
         self._bar.update(self._task, completed=event.round + 1, scores=self.scores)
 
     def _evaluation(self, event: Event) -> None:

@@ -37,6 +37,11 @@ from phalanx.core.types import (
 class Dataset(Component, ABC, family="dataset"):
     """Where samples come from."""
 
+    @property
+    def measures_training_samples(self) -> bool:
+        """Whether the model sees numbers of all training samples together, such as their mean; published constants are none."""
+        return False
+
     @abstractmethod
     def load(self) -> DataSplit:
         """Read (fetch if need be), verify and return all samples.
@@ -152,6 +157,11 @@ class DataAttack(Component, ABC, family="data_attack"):
     def success_class(self) -> int | None:
         """The class that a success predicts, or None where success is not defined (an untargeted attack)."""
         return None
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether `fitted` looks at the samples."""
+        return type(self).fitted is not DataAttack.fitted
 
     def fitted(self, samples: Samples, generator: torch.Generator) -> "DataAttack":
         """The attack as it is against these training samples; called once, before round 0. Most know nothing of them.

@@ -18,6 +18,9 @@ Neighbours = Literal["add/remove", "replace-one"]
 Sampling = Literal["poisson", "fixed_size", "none"]
 """How the units of a step are chosen: each by a coin of its own, so many without replacement, or nothing that may count."""
 
+SPENT = ".spent"
+"""How the name ends under which a trainer remembers what a client has spent."""
+
 
 @dataclass(frozen=True)
 class Spending:

@@ -31,6 +31,10 @@ class HAR(Dataset):
 
     normalize: bool = True
 
+    @property
+    def measures_training_samples(self) -> bool:
+        return self.normalize
+
     def place(self) -> Path | None:
         return located("HAR", _FILES)
 
@@ -52,6 +56,10 @@ class HARPerSubject(Dataset):
     _: KW_ONLY
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: NonNegativeInt = 0
+
+    @property
+    def measures_training_samples(self) -> bool:
+        return self.normalize
 
     def place(self) -> Path | None:
         return located("HAR", _FILES)

@@ -1,7 +1,8 @@
 """The ledger of a private run, privacy.jsonl: what each round spends is on the disk before anything noised leaves the process.
 
 Noise from the seed is the same again when a run goes on after a crash, so what is made twice is paid once. Noise from the
-operating system is another one: its receipts after the last checkpoint were spent, too.
+operating system is another one, and on another machine the last bits are others: receipts after the last checkpoint are then
+paid, too.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from phalanx.core.errors import CheckpointError
+from phalanx.server.checkpoint import sync_folder
 
 
 class Ledger:
@@ -26,10 +28,13 @@ class Ledger:
     def write(self, receipt: Mapping[str, Any]) -> None:
         """Append a receipt. Raises: CheckpointError if that is not on the disk."""
         try:
+            is_new = not self.path.exists()
             with self.path.open("ab") as file:
                 file.write(json.dumps(receipt).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
+            if is_new:  # its name is in the folder, which is a file of its own
+                sync_folder(self.path.parent)
         except OSError as error:
             raise CheckpointError(
                 f"{self.path} cannot be written: {error.strerror}. What is spent must be on record."

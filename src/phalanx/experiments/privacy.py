@@ -1,45 +1,49 @@
 """What a private run says of its spending: before it begins, in its result and its folder, and when it goes on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from math import inf
 from typing import Any
 
-from phalanx.core.events import Event, Sink
+from phalanx.core.events import Event
 from phalanx.experiments.record import RunRecord
 from phalanx.privacy import PrivacyStatement
-from phalanx.server.events import number
+from phalanx.privacy.statement import rounded_up
 from phalanx.server.state import FederationState
 from phalanx.simulation.accounts import Accounts
 
+_FACTS = ("delta", "unit", "neighbours", "sampling", "accountant", "trusted")
 
-def announce(accounts: Accounts, state: FederationState, listeners: Sequence[Sink]) -> None:
-    """Tell what the run will have spent in the end."""
-    event = Event("privacy", state.round, accounts.beginning())
-    for listener in listeners:
-        listener.emit(event)
+
+def announced(accounts: Accounts, state: FederationState) -> Event:
+    """What the run has spent when it begins or goes on, and will have spent in the end."""
+    return Event("privacy", state.round, accounts.event(state))
 
 
 def spent(accounts: Accounts, state: FederationState) -> dict[str, Any]:
     """What result.json says: the statement, as a sentence and in its parts."""
     statement = accounts.statement(accounts.epsilon(state))
-    return {**asdict(statement), "epsilon": number(statement.epsilon), "statement": str(statement)}
+    return {**statement.facts(), "epsilon": rounded_up(statement.epsilon), "statement": str(statement)}
 
 
 def stated(record: RunRecord) -> dict[str, Any] | None:
     """What the run in a folder has spent so far, with all that the number means; None if nothing in it is private."""
+    if record.result and (said := record.result.get("privacy")):
+        return dict(said)
     begun = next((event for event in record.events if event["event"] == "privacy"), None)
     if begun is None:
         return None
-    epsilon = record.rounds[-1]["epsilon"] if record.rounds else 0.0
-    facts = {name: begun[name] for name in ("delta", "unit", "neighbours", "sampling", "accountant", "trusted")}
+    # A run that has paid twice says so in an event of its own when it goes on.
+    epsilon = [event.get("epsilon", 0.0) for event in record.events if event["event"] in ("privacy", "round")][-1]
+    facts = {name: begun[name] for name in _FACTS}
     statement = PrivacyStatement(epsilon=inf if epsilon is None else epsilon, **facts)
     return {"epsilon": epsilon, **facts, "statement": str(statement)}
 
 
-def recharged(accounts: Accounts, state: FederationState, receipts: Sequence[Mapping[str, Any]]) -> FederationState:
-    """A state to go on from, with what was spent after it: other noise was given away then, and is not given back.
+def recharged(
+    accounts: Accounts, state: FederationState, receipts: Sequence[Mapping[str, Any]], *, is_same_machine: bool
+) -> FederationState:
+    """A state to go on from, with what was spent after it: another result was given away then, and is not given back.
 
-    Noise from the seed is the same again, so nothing is added for it.
+    Noise from the seed is the same again, and where the rest is, too, down to the last bits, nothing is added for it.
     """
-    return state if accounts.mechanism.is_reproducible else accounts.charged(state, receipts)
+    return state if accounts.mechanism.is_reproducible and is_same_machine else accounts.charged(state, receipts)

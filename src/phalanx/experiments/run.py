@@ -19,7 +19,7 @@ from phalanx.core.types import DataSplit
 from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
 from phalanx.experiments.folder import RunFolder
-from phalanx.experiments.privacy import announce, recharged, spent
+from phalanx.experiments.privacy import announced, recharged, spent
 from phalanx.experiments.record import experiment_of
 from phalanx.experiments.signals import Signalled, stop_signals
 from phalanx.experiments.watching import check_trackers, end, watched
@@ -88,14 +88,16 @@ def run_on(
         stack.enter_context(simulation)
         history = _History()
         listeners: list[Sink] = [history, *([folder] if folder else []), *sinks]
-        state = simulation.initial_state()
+        state, is_recharged = simulation.initial_state(), False
         if folder:
-            state = _restore(folder, simulation, state, history, sinks)
+            state, is_recharged = _restore(folder, simulation, state, history, sinks)
         trackers = stack.enter_context(watched(experiment, folder))  # after the workers: forks must not inherit their threads
         listeners += trackers
-        if simulation.accounts:  # one that goes on has it in its events already
+        if simulation.accounts:  # one that goes on has it in its events already, unless it has paid twice
             is_told = folder is not None and folder.position()["events"] != "0"
-            announce(simulation.accounts, state, sinks if is_told else listeners)
+            event = announced(simulation.accounts, state)
+            for listener in sinks if is_told and not is_recharged else listeners:
+                listener.emit(event)
         state, ending = _drive(simulation, state, folder, listeners)
         module = simulation.load(state).eval()
         summary = {**_summary(experiment, history.rows, module), **ending}
@@ -166,19 +168,20 @@ def prepare(experiment: Experiment, model: nn.Module | None, split: DataSplit) -
 
 def _restore(
     folder: RunFolder, simulation: Simulation, fresh: FederationState, history: _History, sinks: Sequence[Sink]
-) -> FederationState:
-    """The state to go on from; listeners that only show are told where that is."""
+) -> tuple[FederationState, bool]:
+    """The state to go on from, and whether what was spent after it was put on its books; listeners that only show are told."""
     state, damaged, receipts = folder.restore()
     remarks = folder.describe(simulation, is_fresh=state is None)
     for event in folder.read_events():
         history.take(event)
     going_on = fresh if state is None else state.to(simulation.device)
-    if simulation.accounts:
-        going_on = recharged(simulation.accounts, going_on, receipts)
+    restored = going_on
+    if simulation.accounts and receipts:
+        going_on = recharged(simulation.accounts, going_on, receipts, is_same_machine=not remarks)
     if state is not None:
         for sink in sinks:
             sink.emit(Event("resumed", state.round, {"remarks": [*remarks, *damaged]}))
-    return going_on
+    return going_on, going_on is not restored
 
 
 def _drive(

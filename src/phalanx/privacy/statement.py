@@ -1,6 +1,7 @@
 """`PrivacyStatement`: an ε with all that it means, in one line. An ε is printed nowhere without it."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Self
 
@@ -40,19 +41,34 @@ class PrivacyStatement:
             trusted=", ".join(party for party in who if party) or "nobody",
         )
 
+    def facts(self) -> dict[str, str | float]:
+        """What ε means, by name; `PrivacyStatement(epsilon, **facts)` is the statement again."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "epsilon"}
+
     def __str__(self) -> str:
         return (
-            f"ε = {shown(self.epsilon)} · each {self.unit} · {self.neighbours} · δ = {self.delta:g} · "
+            f"ε = {shown(self.epsilon)} · each {self.unit} · {self.neighbours} · δ = {float(_up(self.delta, 6)):g} · "
             f"{SAMPLINGS[self.sampling]} sampling · {self.accountant.upper()} · trusted: {self.trusted}"
         )
 
 
 def shown(epsilon: float) -> str:
-    """ε with three digits, rounded up: a bound that is printed must hold.
+    """ε with three digits, rounded up.
 
     >>> shown(1.1342), shown(0.01), shown(16.561), shown(344.4), shown(float("inf"))
     ('1.14', '0.01', '16.6', '345', '∞')
     """
-    if epsilon == float("inf"):
-        return "∞"
-    return f"{Context(prec=3, rounding=ROUND_CEILING).create_decimal(Decimal(repr(epsilon))):f}"
+    return "∞" if epsilon == math.inf else f"{_up(epsilon, 3):f}"
+
+
+def rounded_up(value: float, digits: int = 6) -> float | None:
+    """A bound, or the noise that it needs, with so many digits: what is printed must hold. None is an infinite one's JSON.
+
+    >>> rounded_up(5.988919, 5), rounded_up(1e-05), rounded_up(0.1 + 0.2)
+    (5.989, 1e-05, 0.300001)
+    """
+    return None if math.isinf(value) else float(_up(value, digits))
+
+
+def _up(value: float, digits: int) -> Decimal:
+    return Context(prec=digits, rounding=ROUND_CEILING).create_decimal(Decimal(repr(float(value))))

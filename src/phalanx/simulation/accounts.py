@@ -1,7 +1,8 @@
 """What a run promises in terms of privacy, what it has spent of that, and whether it may go on."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any, Self
 
 from torch import Tensor
@@ -9,33 +10,26 @@ from torch import Tensor
 from phalanx.config import Experiment, PrivacySettings
 from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted
 from phalanx.core.events import Value
-from phalanx.core.privacy import Mechanism, Spending, added, spendings
-from phalanx.core.types import State
+from phalanx.core.privacy import Mechanism
 from phalanx.privacy import PrivacyStatement
 from phalanx.privacy.accountants import LARGEST, AccountantName
 from phalanx.privacy.accounting import Counting, composed_epsilon, largest_epsilon
-from phalanx.server.events import number
+from phalanx.privacy.statement import rounded_up
 from phalanx.server.state import FederationState
-
-History = tuple[Spending, ...]
+from phalanx.simulation.books import Books, History, RuleBooks, TrainerBooks
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """The books of a run in which one component is private.
+    """The accounts of a run in which one component is private."""
 
-    `clients`: what a round costs each client who trains, by roster int; None where the rule is private, who charges everyone.
-    The memory itself is the component's own state, in every checkpoint.
-    """
-
-    mechanism: Mechanism
+    books: Books
     settings: PrivacySettings
     rounds: int
-    clients: Mapping[int, Spending] | None
 
     @classmethod
     def of(cls, experiment: Experiment, sample_counts: Tensor) -> Self | None:
-        """The books of this run; None if nothing in it is private.
+        """The accounts of this run; None if nothing in it is private.
 
         Raises: ConfigError in one sentence for a claim that could not be proved, or could not be kept for a single round.
         """
@@ -52,22 +46,32 @@ class Accounts:
                 f"The rule {experiment.aggregator.kind} and the training {experiment.training.kind} would both make a privacy "
                 "claim, and a run states one; choose which."
             )
+        check_no_other_way(experiment, is_central=rule is not None)
+        books: Books
         if rule is not None:
-            books = cls(rule, settings, experiment.run.rounds, None)
+            books = RuleBooks(rule)
         else:
             spending = {client: mechanism.spending for client, mechanism in by_trainer.items()}
-            books = cls(next(iter(by_trainer.values())), settings, experiment.run.rounds, spending)
+            books = TrainerBooks(next(iter(by_trainer.values())), spending)
         units = len(sizes) if books.mechanism.unit == "client" else max(sizes)
         if settings.delta * units >= 1:
             raise ConfigError(
                 f"privacy.delta = {settings.delta:g} allows to give away one {books.mechanism.unit} of {units} altogether; "
                 f"set it below {1 / units:g}."
             )
+        accounts = cls(books, settings, experiment.run.rounds)
         most = LARGEST if settings.max_epsilon is None else settings.max_epsilon
-        first = books._largest(books._after(1))  # which also refuses sampling that the accountant cannot count
+        first = accounts._largest(books.of_rounds(1))  # which also refuses sampling that the accountant cannot count
         if first > most:
-            raise ConfigError(f"The first round alone would spend more than ε = {most:g}: {books.statement(first)}. Add noise.")
-        return books
+            raise ConfigError(
+                f"The first round alone would spend more than ε = {most:g}: {accounts.statement(first)}. Add noise."
+            )
+        return accounts
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """What a round promises."""
+        return self.books.mechanism
 
     def statement(self, epsilon: float) -> PrivacyStatement:
         """What an ε of this run means."""
@@ -75,29 +79,24 @@ class Accounts:
 
     def epsilon(self, state: FederationState) -> float:
         """The largest ε of anyone whom the run hides, so far."""
-        return self._largest(self._histories(state).values())
+        return self._largest(self.books.so_far(state))
 
-    def at_end(self) -> float:
-        """What the whole run spends at most: where the trainer is private, of a client who is there in every round."""
-        return self._largest(self._after(self.rounds))
+    def at_end(self, state: FederationState) -> float:
+        """What the whole run spends at most: so far, and in the rounds that are left, of whoever is there in all of them."""
+        return self._largest(self.books.after(state, self.rounds - state.round))
 
-    def beginning(self) -> dict[str, Value]:
-        """The values of the event that comes before the first round."""
-        statement = self.statement(self.at_end())
-        facts = {
-            name: getattr(statement, name) for name in ("delta", "unit", "neighbours", "sampling", "accountant", "trusted")
-        }
+    def event(self, state: FederationState) -> dict[str, Value]:
+        """The values of the event that comes before the first round, and when a run goes on that has paid twice."""
+        statement = self.statement(self.at_end(state))
         budget: dict[str, Value] = {} if self.settings.max_epsilon is None else {"max_epsilon": self.settings.max_epsilon}
-        return {"at_end": number(statement.epsilon), **facts, **budget, "statement": str(statement)}
+        ends = {"epsilon": rounded_up(self.epsilon(state)), "at_end": rounded_up(statement.epsilon)}
+        return {**ends, **statement.facts(), **budget, "statement": str(statement)}
 
     def values(self, state: FederationState, following: FederationState) -> dict[str, Value]:
         """What the event of a round says: ε so far, and RDP's bound for each client who spent something in it."""
-        values: dict[str, Value] = {"epsilon": number(self.epsilon(following))}
-        if self.clients is not None:
-            histories = self._histories(following)
-            values["client_epsilons_rdp"] = [
-                [client, number(self._rdp(histories[client]), 4)] for client in sorted(self._charged(state, following))
-            ]
+        values: dict[str, Value] = {"epsilon": rounded_up(self.epsilon(following))}
+        if (paid := self.books.by_client(state, following)) is not None:
+            values["client_epsilons_rdp"] = [[client, rounded_up(self._rdp(spent), 4)] for client, spent in paid.items()]
         return values
 
     def afford(self, state: FederationState, ids: Sequence[int]) -> None:
@@ -105,47 +104,22 @@ class Accounts:
 
         Raises: PrivacyBudgetExhausted if the budget does not last.
         """
-        if self.settings.max_epsilon is None:
-            return
-        following = self._largest(self._histories(self.charged(state, [self._receipt(ids)])).values())
-        if following > self.settings.max_epsilon:
+        most = self.settings.max_epsilon
+        if most is not None and self.epsilon(self.charged(state, [self.books.receipt(ids)])) > most:
             raise PrivacyBudgetExhausted(
                 f"The privacy budget is spent after round {state.round} of {self.rounds}: another would pass "
-                f"privacy.max_epsilon = {self.settings.max_epsilon:g}."
+                f"privacy.max_epsilon, {self.statement(most)}."
             )
 
     def receipt(self, state: FederationState, following: FederationState) -> dict[str, Any]:
         """What a round has spent, for the ledger."""
-        return {"round": state.round, **self._receipt(sorted(self._charged(state, following)))}
+        return {"round": state.round, **self.books.receipt(list(self.books.by_client(state, following) or ()))}
 
     def charged(self, state: FederationState, receipts: Sequence[Mapping[str, Any]]) -> FederationState:
         """The state with these receipts on the books of those who spent."""
-        if self.clients is None:
-            return replace(state, rule={**state.rule, "noised": state.rule["noised"] + len(receipts)})
-        clients: dict[str, Tensor] = dict(state.clients)
-        for receipt in receipts:
-            for client in receipt["clients"]:
-                name = f"{client}.spent"
-                clients[name] = added(clients.get(name), self.clients[client])
-        return replace(state, clients=clients)
+        return self.books.charged(state, receipts)
 
-    def _receipt(self, ids: Sequence[int]) -> dict[str, Any]:
-        return {} if self.clients is None else {"clients": [client for client in ids if client in self.clients]}
-
-    def _charged(self, state: FederationState, following: FederationState) -> Set[int]:
-        before, after = _spent(state.clients), _spent(following.clients)
-        return {client for client, spent in after.items() if spent != before.get(client)}
-
-    def _histories(self, state: FederationState) -> dict[int, History]:
-        if self.clients is None:
-            return {-1: (_times(self.mechanism.spending, int(state.rule["noised"])),)}
-        return _spent(state.clients)
-
-    def _after(self, rounds: int) -> Iterator[History]:
-        spending = [self.mechanism.spending] if self.clients is None else set(self.clients.values())
-        return ((_times(one, rounds),) for one in spending)
-
-    def _largest(self, histories: Iterable[History]) -> float:
+    def _largest(self, histories: AbstractSet[History]) -> float:
         return largest_epsilon(histories, self.settings.delta, **self._counting(self.settings.accountant))
 
     def _rdp(self, history: History) -> float:
@@ -156,13 +130,27 @@ class Accounts:
         return {"sampling": mechanism.sampling, "neighbours": mechanism.neighbours, "accountant": accountant}
 
 
-def _times(spending: Spending, rounds: int) -> Spending:
-    return replace(spending, steps=spending.steps * rounds)
+def check_no_other_way(experiment: Experiment, *, is_central: bool) -> None:
+    """Refuse what lets samples into the model beside the private component. `is_central`: it is the rule.
 
-
-def _spent(clients: State) -> dict[int, History]:
-    """What each client remembers to have spent, by roster int."""
-    return {int(name.removesuffix(".spent")): spendings(spent) for name, spent in clients.items() if name.endswith(".spent")}
+    Raises: ConfigError.
+    """
+    data, poison, update = experiment.data, experiment.adversary.data, experiment.adversary.update
+    if data.measures_training_samples:
+        raise ConfigError(
+            f"{data.kind} is normalised with numbers of all training samples, which have no noise; no privacy can be claimed. "
+            "Set data.normalize = false."
+        )
+    if poison is not None and poison.is_fitted:
+        raise ConfigError(
+            f"{poison.kind} is fitted to everyone's training samples, which no noise hides; no privacy can be claimed. "
+            "Take a trigger that is given."
+        )
+    if is_central and update is not None and update.is_omniscient:
+        raise ConfigError(
+            f"{update.kind} sends what it makes of the honest rows, so one client can move the sum by more than the clip norm, "
+            f"and {experiment.aggregator.kind} hides nobody. Take an attack that knows its own rows only."
+        )
 
 
 def no_proof(experiment: Experiment) -> str:

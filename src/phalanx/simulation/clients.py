@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from phalanx.config import Experiment
 from phalanx.core.families import DataAttack, StepHook
 from phalanx.core.params import Layout
+from phalanx.core.privacy import SPENT
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
 from phalanx.data import Federation
 from phalanx.training import InProcess, WorkerPool
@@ -82,7 +83,9 @@ class Clients:
                 hooks=adversary.client.hooks() if adversary.client else (),
             )
             malicious = adversary.client.training(trainer) if adversary.client else trainer
-            state = {**state, **self._executor.train(malicious, cohort, state, context, rows)}
+            trained = self._executor.train(malicious, cohort, state, context, rows)
+            # Attackers write what they like, and nobody promises to hide them: their spending is on no books.
+            state = {**state, **{name: kept for name, kept in trained.items() if not name.endswith(SPENT)}}
         return rows, state
 
     def train_honestly(self, ids: Sequence[int], state: State, context: RoundContext) -> Tensor:

@@ -25,7 +25,7 @@ def spending(build, epsilons):
 
 def test_the_line_has_its_statement_in_the_table_below(build):
     plot, table = Privacy().show(build.subject(build.run("private", events=spending(build, [0.5, 0.8, 1.0]))))
-    assert plot.alt == "ε over rounds. At round 3: flame 1."
+    assert plot.alt == "ε over rounds, which ends at what the table below says of each experiment."
     assert table.rows == [
         ["flame", "ε = 1.0 · each client · add/remove · δ = 1e-05 · Poisson sampling · PLD · trusted: the server"]
     ]

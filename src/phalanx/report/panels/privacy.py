@@ -7,7 +7,7 @@ from phalanx.experiments.privacy import stated
 from phalanx.report.group import Group, Subject
 from phalanx.report.lines import colours_of, lines
 from phalanx.report.panel import Grid, Panel, Piece, Plot
-from phalanx.report.series import last_values, over_rounds
+from phalanx.report.series import over_rounds
 from phalanx.report.style import MOST_LINES
 
 
@@ -31,8 +31,8 @@ class Privacy(Panel):
         figure = lines(
             shown, share=False, colours=colours_of(list(shown), [group.label for group in subject.groups]), ylabel="ε"
         )
-        ends = last_values(shown, "{:.3g}".format)
-        return [Plot("privacy", figure, alt=f"ε over rounds. {ends}", title="ε spent"), table]
+        alt = "ε over rounds, which ends at what the table below says of each experiment."
+        return [Plot("privacy", figure, alt=alt, title="ε spent"), table]
 
 
 def _statement(group: Group) -> str | None:
