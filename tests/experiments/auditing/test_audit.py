@@ -16,7 +16,7 @@ from phalanx.core.types import Aggregate, Status
 from phalanx.data import IID, Synthetic
 from phalanx.experiments.auditing import audit
 from phalanx.experiments.auditing.game import added_up
-from phalanx.models import LogisticRegression
+from phalanx.models import MLP, LogisticRegression
 from phalanx.privacy import AdaptiveCentralDP, CentralDP, LocalDP, accounting
 from phalanx.server import AllClients, FixedSize, Poisson, Screening
 from phalanx.training import DPSGD, SGD, FlatClipping
@@ -236,6 +236,12 @@ def test_an_audit_has_as_many_canaries_as_there_are_clients_coordinates_and_samp
     assert audit(replace(EXAMPLES, partition=IID(num_clients=20))).shown.canaries == 200
 
 
+def test_a_model_of_several_layers_is_audited_by_its_examples_gradients():
+    deep = replace(EXAMPLES, model=MLP(hidden=(64,)), run=RunSettings(rounds=2))
+    assert not audit(deep).is_contradicted
+    assert audit(replace(deep, training=replace(deep.training, noise_multiplier=0.05))).shown.auc > 0.75
+
+
 def test_attackers_trackers_and_tests_are_left_out():
     attacked = Experiment.from_table(
         {**CLIENTS.to_table(), "adversary": {"who": {"kind": "first_clients", "count": 3}, "update": {"kind": "sign_flip"}}}
@@ -277,6 +283,7 @@ class NoisyRows(SGD):
     [
         (Experiment(), "is differentially private"),
         (replace(Experiment(), training=NoisyRows(0.1, steps=1)), "An audit knows no canary for noisy_rows"),
+        (replace(CLIENTS, training=EXAMPLES.training), "would both make a privacy claim"),
     ],
 )
 def test_what_claims_nothing_or_has_no_canary_is_refused(experiment, sentence):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from phalanx.aggregators import Mean
@@ -18,7 +19,7 @@ from phalanx.experiments.run import prepare
 from phalanx.privacy import LocalDP, OneRunAudit, PrivacyStatement
 from phalanx.privacy.statement import shown
 from phalanx.server import AllClients, Screening
-from phalanx.simulation.accounts import no_proof
+from phalanx.simulation.accounts import Accounts, no_proof
 
 _ENOUGH = 500
 """Samples of a client with as many canaries as an audit has at most."""
@@ -94,18 +95,18 @@ def _alone(experiment: Experiment) -> Experiment:
 
 
 def _game(experiment: Experiment, federation: Federation, model: nn.Module) -> Game:
-    """Raises: ConfigError."""
-    training, sizes = experiment.training, sorted(len(index) for index in federation.clients if len(index))
-    if experiment.aggregator.mechanism(experiment.participation, federation.num_clients) is not None:
-        return clients_of(experiment, federation, model)
-    # The smallest that has enough samples for all canaries: its batches are the largest part of them, its ε the highest.
-    size = next((size for size in sizes if size >= _ENOUGH), sizes[-1])
-    mechanism = training.mechanism(size)
-    if mechanism is None:
+    """Raises: ConfigError, as a run does for claims that have no proof."""
+    training, sizes = experiment.training, sorted(len(index) for index in federation.clients)
+    accounts = Accounts.of(experiment, torch.tensor(sizes))
+    if accounts is None:
         raise ConfigError(no_proof(experiment))
+    if experiment.aggregator.mechanism(experiment.participation, len(sizes)) is not None:
+        return clients_of(experiment, federation, model)
     single = replace(experiment, participation=AllClients(), aggregator=Mean(), screening=Screening())
-    if mechanism.unit == "example":
-        return examples_of(single, federation, model, mechanism, size)
+    if accounts.mechanism.unit == "example":
+        # The smallest client that has enough samples for all canaries: its batches are the largest part of what it has.
+        size = next((size for size in sizes if size >= _ENOUGH), sizes[-1])
+        return examples_of(single, federation, model, accounts.mechanism.neighbours, size)
     if isinstance(training, LocalDP):
         return clients_of(single, federation, model)
     raise ConfigError(

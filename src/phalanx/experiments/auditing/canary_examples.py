@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from phalanx.config import Experiment
 from phalanx.core import params as flat
-from phalanx.core.privacy import Mechanism
+from phalanx.core.privacy import Neighbours
 from phalanx.core.types import Samples
 from phalanx.data import Federation
 from phalanx.experiments.auditing.game import MOST_CANARIES, Game, coins
@@ -29,29 +29,33 @@ class _CanaryExamples(Game):
     labels: Tensor
 
     def seen(self, state: FederationState, following: FederationState) -> Tensor:
-        """How far the row goes down each canary's gradient, per length of that gradient."""
+        """How far the row goes down each canary's gradient, per length of that gradient.
+
+        A tensor of the model counts by its share in the gradients, over how much it varies: a bias or a last layer, into which
+        all canaries write, would drown the others.
+        """
         row, layout = self.simulation.clients.rows.matrix[0], self.simulation.layout
         model, views = self.simulation.load(state), layout.views(row)
 
         def loss(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
             return cross_entropy(functional_call(model, parameters, image[None]), label[None])
 
-        def descent(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        def descent(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
             gradients = grad(loss)(parameters, image, label)
-            along = sum((gradients[name] * view).sum() for name, view in views.items())
-            square = sum(gradient.square().sum() for gradient in gradients.values())
-            return -torch.as_tensor(along) / torch.as_tensor(square).sqrt().clamp(min=1e-12)
+            along = torch.stack([-(gradients[name] * view).sum() for name, view in views.items()])
+            return along, torch.stack([gradients[name].square().sum() for name in views])
 
         parameters = {name: parameter.detach() for name, parameter in flat.trainable(model).items()}
         with flat.evaluating(model):
             each = vmap(descent, in_dims=(None, 0, 0), chunk_size=max(1, _NUMBERS // layout.d))
-            found: Tensor = each(parameters, self.images, self.labels)
-        # What all of one label share, such as the bias, tells nothing about one of them.
-        sums = torch.zeros(int(self.labels.max()) + 1, device=found.device).index_add_(0, self.labels, found)
-        return found - (sums / self.labels.bincount())[self.labels]
+            along, squares = each(parameters, self.images, self.labels)
+        square = squares.sum(dim=1, keepdim=True).clamp(min=1e-24)
+        along, shares = along / square.sqrt(), (squares / square).mean(dim=0)
+        weights = shares / along.var(dim=0).clamp(min=1e-24)
+        return along @ (weights / (weights @ shares))
 
 
-def examples_of(experiment: Experiment, federation: Federation, model: nn.Module, mechanism: Mechanism, size: int) -> Game:
+def examples_of(experiment: Experiment, federation: Federation, model: nn.Module, neighbours: Neighbours, size: int) -> Game:
     """The game for an experiment that hides examples: one client alone, half of whose samples are canaries, or 500 of them.
 
     Half of the canaries are in, and blank samples fill up to about `size`. Canaries differ in where their value is or, there
@@ -66,7 +70,7 @@ def examples_of(experiment: Experiment, federation: Federation, model: nn.Module
     # The same place comes again with the next label. Blank samples have all of them, or they would move the biases.
     labels = torch.cat([(number + number // features) % classes, torch.arange(classes)])
     blanks = size - m // 2
-    if mechanism.neighbours == "replace-one":
+    if neighbours == "replace-one":
         blanks += int((~is_in).sum())
     mine = torch.cat([number[is_in], m + torch.arange(blanks) % classes])
     samples = Samples(images.view(-1, *shape), labels, classes)

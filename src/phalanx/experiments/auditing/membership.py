@@ -83,7 +83,7 @@ def _margins(model: nn.Module, samples: Samples, judged: Tensor) -> Tensor:
     device = next(model.parameters()).device
     losses = list[Tensor]()
     with torch.no_grad():
-        for index in judged.split(200):
+        for index in torch.split(judged, 200):
             images, labels = samples.pixels(index)
             logits = model(samples.normalize(images).to(device)).double().cpu()
             losses.append(cross_entropy(logits, labels, reduction="none"))
