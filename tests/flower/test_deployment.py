@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,9 +16,10 @@ from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import FederationError
 from phalanx.data import IID, Digits
 from phalanx.experiments import run
-from phalanx.flower import deployment
-from phalanx.flower.deployment import CONNECTION, Deployment, submit
+from phalanx.flower import deployment, submission
+from phalanx.flower.deployment import CONNECTION, Deployment
 from phalanx.flower.project import write_project
+from phalanx.flower.submission import submit
 from phalanx.models import MLP
 from phalanx.training import SGD
 
@@ -39,8 +41,9 @@ def programs(tmp_path, monkeypatch):
     """Stand-ins for Flower's programs: `programs(register=…, status=…, superlink=…)`."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setattr(deployment, "PROGRAMS", folder)
-    monkeypatch.setattr(deployment, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(submission, "PROGRAMS", folder)
+    for module in (deployment, submission):
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
 
     def write(register='{"success": true}', status=STATUS, superlink=WAITING, nodes='{"nodes": []}'):
         scripts = {"flwr": FLWR.format(register=register, status=status, nodes=nodes), "flower-superlink": superlink}
@@ -102,7 +105,7 @@ def test_telemetry_is_off_and_flowers_home_is_the_apps(programs):
 
 def test_a_superlink_that_does_not_start_says_why(programs):
     app = programs(status='{"success": false}', superlink="#!/bin/sh\necho 'Port 9443 is in use.'\nexit 1\n")
-    with pytest.raises(FederationError, match=r"The superlink ended at once: Port 9443 is in use\."):
+    with pytest.raises(FederationError, match=r"The superlink has ended: Port 9443 is in use\."):
         Deployment(app, 1, say=lambda text: None).__enter__()
 
 
@@ -124,9 +127,10 @@ def test_a_killed_nodes_time_is_waited_for(programs, monkeypatch):
     """Its key is refused while the database says that it is online."""
     waited = []
     app = programs(nodes='{"nodes": [{"status": "online"}, {"status": "registered"}]}')
-    monkeypatch.setattr(deployment.time, "sleep", waited.append)
-    with Deployment(app, 1, say=lambda text: None):
-        assert waited == [0.01]
+    with monkeypatch.context() as patch:
+        patch.setattr(deployment, "time", SimpleNamespace(monotonic=time.monotonic, sleep=waited.append))
+        with Deployment(app, 1, say=lambda text: None):
+            assert waited == [0.01]
     monkeypatch.setattr(deployment, "GONE_SECONDS", -1.0)
     (app.parent / "bin" / "flwr").write_text((app.parent / "bin" / "flwr").read_text().replace('"offline"}, {', '"online"}, {'))
     with pytest.raises(FederationError, match="nodes are online which this start has not begun"):
@@ -138,6 +142,36 @@ def test_a_failed_run_is_an_error_though_flower_says_zero(programs, status):
     app = programs(status=STATUS.replace("finished:completed", status))
     with pytest.raises(FederationError, match=rf"Run 7 ended as {status}: 1 nodes are there\.$"):
         submit(app, CONNECTION, {"PATH": os.environ["PATH"]}, lambda text: None)
+
+
+def test_a_superlink_that_no_longer_answers_ends_the_wait(programs):
+    app = programs(status="{}")
+    with pytest.raises(FederationError, match="no longer tells of run 7, whose last words were: Exit Code: 201"):
+        submit(app, CONNECTION, {"PATH": os.environ["PATH"]}, lambda text: None)
+
+
+def test_a_command_that_hangs_is_given_up(programs, monkeypatch):
+    app = programs()
+    (app.parent / "bin" / "flwr").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(submission, "ASK_SECONDS", 0.05)
+    with pytest.raises(FederationError, match="could not be started: no answer within"):
+        submit(app, CONNECTION, {"PATH": os.environ["PATH"]}, lambda text: None)
+
+
+def test_what_ends_while_the_run_goes_on_is_told(programs):
+    """A node: once, and the federation goes on. The SuperLink: an error, though its log is still streamed."""
+    app, said = programs(), []
+    program = app.parent / "bin" / "flwr"
+    program.write_text(program.read_text().replace('"log "*) ', '"log "*) exec sleep 60; '))
+    with Deployment(app, 2, say=said.append) as federation:
+        os.killpg(federation._running["node-1"].pid, signal.SIGKILL)
+        federation._running["node-1"].wait()
+        federation.watch()
+        federation.watch()
+        os.killpg(federation._running["superlink"].pid, signal.SIGKILL)
+        with pytest.raises(FederationError, match=r"The superlink has ended: started .*superlink"):
+            submit(app, CONNECTION, federation.environment, said.append, federation.watch)
+    assert len([line for line in said if line.startswith("The node-1 has ended: started")]) == 1
 
 
 def test_a_run_that_ends_well_says_what_the_server_said(programs):
@@ -209,7 +243,7 @@ def test_a_node_without_a_registered_key_is_turned_away(authority, reason, tmp_p
     deployment.make_keys(tmp_path / "stranger", 1)
     with Deployment(app, 0, port=9643, say=print) as federation, log.open("wb") as output:
         command = [
-            *(deployment.PROGRAMS / "flower-supernode", "--root-certificates", tmp_path / authority / "ca.crt"),
+            *(submission.PROGRAMS / "flower-supernode", "--root-certificates", tmp_path / authority / "ca.crt"),
             *("--superlink", "127.0.0.1:9643", "--auth-supernode-private-key", tmp_path / "stranger" / "node-1"),
             *("--host", "127.0.0.1", "--port", "9644", "--max-wait-time", "5"),
         ]

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 from flwr.app import Context, RecordDict
 
+from phalanx.cli import federating
 from phalanx.cli.main import app as command
 from phalanx.config import Experiment
 from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError
@@ -120,6 +121,18 @@ def test_nothing_is_overwritten(project, tmp_path):
 def test_there_is_nothing_to_resume_without_a_checkpoint(project):
     with pytest.raises(CheckpointError, match="There is no checkpoint in"):
         phalanx("flower", "resume", project)
+
+
+def test_another_machines_checkpoint_is_not_looked_for_here(project, monkeypatch):
+    submitted = []
+    monkeypatch.setattr(federating, "submit", lambda app, connection, *rest: submitted.append(connection))
+    phalanx("flower", "resume", project, "--connection", "far")
+    assert submitted == ["far"]
+
+
+def test_fewer_nodes_than_the_server_waits_for_are_refused(project):
+    with pytest.raises(ConfigError, match="waits for 3 nodes, and 2 would be started"):
+        phalanx("flower", "up", project, "--nodes", "2")
 
 
 def test_a_folder_without_an_app_says_so(tmp_path):

@@ -12,9 +12,10 @@ from phalanx.core.toml import parse_setting, read_toml
 from phalanx.experiments.signals import Signalled, stop_signals
 
 try:
-    from phalanx.flower.deployment import Deployment, environment, submit
+    from phalanx.flower.deployment import Deployment
     from phalanx.flower.keys import make_keys
     from phalanx.flower.project import num_clients, write_project
+    from phalanx.flower.submission import environment, submit
 except ModuleNotFoundError as error:
     raise ConfigError(f"{error.name} is not installed; this needs: pip install 'phalanx[flower]'") from None
 
@@ -39,30 +40,37 @@ def run_here(app: Path, nodes: int | None, port: int, keys: Path | None) -> None
 
     Raises: FederationError if it does not end well; KeyboardInterrupt after Ctrl-C or SIGTERM, when all is stopped.
     """
-    config = _config(app)
+    config, nodes = _config(app), nodes or _nodes(app)
+    needed = config.get("min-nodes", nodes)
+    if nodes < needed:
+        raise ConfigError(
+            f"The server waits for {needed} nodes, and {nodes} would be started; raise --nodes, or lower min-nodes in "
+            f"{app / 'pyproject.toml'}."
+        )
     with stop_signals():
         try:
-            with Deployment(app, nodes or _nodes(app), port, keys, say=_say) as deployment:
-                submit(app, "local", deployment.environment, _say)
+            with Deployment(app, nodes, port, keys, say=_say) as deployment:
+                submit(app, "local", deployment.environment, _say, deployment.watch)
         except Signalled:
             raise KeyboardInterrupt from None
     _tell_result(config)
 
 
 def go_on(app: Path, connection: str | None, nodes: int | None, port: int, keys: Path | None) -> None:
-    """Run the app again, if there is a checkpoint that it will find.
+    """Run the app again, if there is a checkpoint that it will find; on another machine the server itself says so.
 
     Raises: CheckpointError if there is none.
     """
-    folder = Path(str(_config(app).get("folder", "")))
+    config = _config(app)
+    if connection is not None:
+        submit(app, connection, environment(None), _say)
+        return _tell_result(config)
+    folder = Path(str(config.get("folder", "")))
     saved = sorted((folder / "checkpoint").glob("[0-9]*.json"))
     if not saved:
         raise CheckpointError(f"There is no checkpoint in {folder}; start the federation with: phalanx flower up {app}")
     _say(f"Going on after round {int(saved[-1].stem)}.")
-    if connection is None:
-        return run_here(app, nodes, port, keys)
-    submit(app, connection, environment(None), _say)
-    return _tell_result(_config(app))
+    return run_here(app, nodes, port, keys)
 
 
 def _config(app: Path) -> dict[str, Any]:

@@ -3,29 +3,24 @@
 Everything lies in the app's folder `.federation`: Flower's home, its database, a log for each process. Telemetry is off.
 """
 
-import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
 from phalanx.core.errors import FederationError
 from phalanx.core.processes import die_with_parent
+from phalanx.flower import submission
 from phalanx.flower.keys import make_keys
+from phalanx.flower.submission import ask, environment, last_line
 
 CONNECTION = "local"
-CAUSE = re.compile(r"[\w.]*(?:Error|Exception): (.+)")
-"""The last line of a traceback, in a server's log."""
-PROGRAMS = Path(sys.executable).parent
 START_SECONDS, STOP_SECONDS, GONE_SECONDS, POLL_SECONDS = 90.0, 20.0, 180.0, 1.0
 
 
@@ -69,6 +64,17 @@ class Deployment:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
+    def watch(self) -> None:
+        """Look after everything that was started: a node that ends is told of once, for the federation goes on without it.
+
+        Raises: FederationError if the SuperLink has ended.
+        """
+        for name in [name for name, process in self._running.items() if process.poll() is not None]:
+            _end(self._running.pop(name), STOP_SECONDS)
+            if name == "superlink":
+                raise FederationError(self._last_words(name))
+            self.say(self._last_words(name))
+
     def kill(self, name: str) -> None:
         """Kill a process and what it has started, without warning: "superlink" or "node-2"."""
         process = self._running.pop(name)
@@ -102,10 +108,6 @@ class Deployment:
                 raise FederationError("The SuperLink's database says that nodes are online which this start has not begun.")
             time.sleep(POLL_SECONDS)
 
-    def _has_online_nodes(self) -> bool:
-        nodes = ask(self.environment, "supernode", "list", CONNECTION).get("nodes", ())
-        return any(node.get("status") == "online" for node in nodes)
-
     def _register(self, node: int) -> None:
         answer = ask(self.environment, "supernode", "register", f"{self._keys}/node-{node}.pub", CONNECTION)
         reason = str(answer.get("error-message", "no answer."))
@@ -136,7 +138,7 @@ class Deployment:
     def _start(self, name: str, program: str, *arguments: str) -> None:
         with (self.home / f"{name}.log").open("wb") as log:
             self._running[name] = subprocess.Popen(  # noqa: S603 - Flower's own programs, beside this Python
-                [PROGRAMS / program, *arguments],
+                [submission.PROGRAMS / program, *arguments],
                 env=self.environment,
                 cwd=self.app,
                 stdin=subprocess.DEVNULL,
@@ -148,8 +150,11 @@ class Deployment:
 
     def _check(self, name: str) -> None:
         if self._running[name].poll() is not None:
-            log = self.home / f"{name}.log"
-            raise FederationError(f"The {name} ended at once: {last_line(log.read_text(errors='replace'))} See {log}.")
+            raise FederationError(self._last_words(name))
+
+    def _last_words(self, name: str) -> str:
+        log = self.home / f"{name}.log"
+        return f"The {name} has ended: {last_line(log.read_text(errors='replace'))} See {log}."
 
     def _stop(self) -> None:
         """Nodes first, and the SuperLink once they have said goodbye to it: else it takes them to be there for a while."""
@@ -172,71 +177,3 @@ def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
         process.wait()
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def environment(home: Path | None) -> dict[str, str]:
-    """An environment for Flower's programs: this Python's own, no telemetry, and a home of their own if one is named.
-
-    One thread a process, unless it is set: the nodes share this machine, and the simulator's last bits are those of one.
-    """
-    path = f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}"
-    own = {} if home is None else {"FLWR_HOME": str(home)}
-    return {"OMP_NUM_THREADS": "1", **os.environ, "PATH": path, "FLWR_TELEMETRY_ENABLED": "0", **own}
-
-
-def ask(environment: Mapping[str, str], *arguments: str) -> dict[str, Any]:
-    """What one `flwr` command answers as JSON; empty if it answers none. Its exit code is 0 for a failure, too."""
-    command = [str(PROGRAMS / "flwr"), *arguments, "--format", "json"]
-    done = subprocess.run(  # noqa: S603 - as above
-        command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    try:
-        value = json.loads(done.stdout)
-    except ValueError:
-        return {"error-message": last_line(done.stderr or done.stdout)}
-    return value if isinstance(value, dict) else {}
-
-
-def submit(app: Path, connection: str, environment: Mapping[str, str], say: Callable[[str], None] = print) -> None:
-    """Run the app through a SuperLink and wait for its end, telling what the server says.
-
-    Raises: FederationError if it does not end well; `flwr run` itself returns 0 then, too.
-    """
-    run = ask(environment, "run", str(app), connection)
-    if not run.get("success"):
-        raise FederationError(f"The run could not be started: {last_line(str(run.get('error-message', 'no answer.')))}")
-    number = str(run["run-id"])
-    cause = "see its log."
-    with _log(environment, number, connection) as lines:
-        for line in map(str.rstrip, lines):
-            say(line)
-            cause = found[1] if (found := CAUSE.match(line)) else cause
-    status = _status(environment, number, connection)
-    while not status.startswith("finished"):
-        time.sleep(POLL_SECONDS)
-        status = _status(environment, number, connection)
-    if status != "finished:completed":
-        raise FederationError(f"Run {number} ended as {status}: {cause}")
-
-
-@contextmanager
-def _log(environment: Mapping[str, str], number: str, connection: str) -> Iterator[Iterator[str]]:
-    command = [str(PROGRAMS / "flwr"), "log", number, connection, "--stream"]
-    with subprocess.Popen(  # noqa: S603 - as above
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield iter(process.stdout)
-        finally:
-            process.terminate()
-
-
-def _status(environment: Mapping[str, str], number: str, connection: str) -> str:
-    runs = ask(environment, "list", connection, "--run-id", number).get("runs") or [{}]
-    return str(runs[0].get("status", "unknown"))
-
-
-def last_line(text: str) -> str:
-    """The last line that says something."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "nothing was said.")

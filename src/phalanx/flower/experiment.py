@@ -94,6 +94,7 @@ def serve(
     *,
     folder: str | Path,
     round_seconds: float = 600.0,
+    min_nodes: int | None = None,
     wait_seconds: float = 300.0,
     quorum: int = 1,
 ) -> dict[str, Any]:
@@ -104,7 +105,8 @@ def serve(
         grid: the nodes, as Flower hands them to a server app.
         folder: config, events, checkpoints and the result. An unfinished federation in it is gone on with.
         round_seconds: how long a round waits for its slowest node.
-        wait_seconds: how long the start waits for all clients, and a round for a quorum of them.
+        min_nodes: how many nodes the first round waits for; None: one for each of the experiment's clients.
+        wait_seconds: how long the start waits for them, and a round for a quorum of them.
         quorum: a round with fewer accepted updates keeps the model.
 
     Raises: a PhalanxError, in one sentence, for whatever ends the federation early.
@@ -128,7 +130,7 @@ def serve(
         root=federation.root,
         root_trainer=experiment.training if federation.root is not None else None,
         input_shape=federation.input_shape,
-        min_nodes=federation.num_clients,
+        min_nodes=federation.num_clients if min_nodes is None else min_nodes,
         wait_seconds=wait_seconds,
         quorum=quorum,
         folder=folder,

@@ -39,7 +39,9 @@ clientapp = "{package}.client:app"
 folder = {folder}
 # How long a round waits for its slowest node.
 round-seconds = 600
-# How long the start waits for all {clients} nodes, and a round for a quorum of them.
+# How many nodes the first round waits for; later ones, and a resumed federation's, go on with a quorum.
+min-nodes = {clients}
+# For how long.
 wait-seconds = 300
 # A round with fewer accepted updates keeps the model.
 quorum = {quorum}
@@ -66,6 +68,7 @@ def main(grid: Grid, context: Context) -> None:
         grid,
         folder=str(config["folder"]),
         round_seconds=float(config["round-seconds"]),
+        min_nodes=int(config["min-nodes"]),
         wait_seconds=float(config["wait-seconds"]),
         quorum=int(config["quorum"]),
     )
