@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from phalanx.core.errors import ConfigError
+from phalanx.core.params import Layout
 
 Unit = Literal["example", "client"]
 """Whose presence is hidden: one sample of a client, or a client with all its samples."""
@@ -48,6 +51,18 @@ class Mechanism:
     spending: Spending
     trusted: str | None
     is_reproducible: bool = True
+
+
+def refuse_float_buffers(model: nn.Module, who: str) -> None:
+    """Refuse a model of which something travels that `who` adds no noise to.
+
+    Raises: ConfigError naming the buffer and the remedy.
+    """
+    if buffers := Layout.of(model).buffers:
+        raise ConfigError(
+            f"{who} adds noise to parameters only; this model has float buffers ({buffers[0].name}), which would travel "
+            "without any. Use a model without BatchNorm, such as one with GroupNorm."
+        )
 
 
 def added(spent: Tensor | None, spending: Spending) -> Tensor:

@@ -13,7 +13,7 @@ from phalanx.core.families import Aggregator, Participation
 from phalanx.core.noise import SystemNoise
 from phalanx.core.numbers import NonNegativeFloat32
 from phalanx.core.params import Layout
-from phalanx.core.privacy import Mechanism, Spending
+from phalanx.core.privacy import Mechanism, Spending, refuse_float_buffers
 from phalanx.core.types import RoundContext, State
 
 
@@ -37,11 +37,7 @@ class ClientLevel(Aggregator, ABC):
         """Nothing: a round without clients is noise like any other, or everyone would know that nobody was there."""
 
     def check(self, model: nn.Module) -> None:
-        if buffers := Layout.of(model).buffers:
-            raise ConfigError(
-                f"{type(self).__name__} adds noise to parameters only; this model has float buffers ({buffers[0].name}), which "
-                "would travel without any. Use a model without BatchNorm, such as one with GroupNorm."
-            )
+        refuse_float_buffers(model, type(self).__name__)
 
     def mechanism(self, participation: Participation, num_clients: int) -> Mechanism | None:
         name, expected = type(self).__name__, participation.expected(num_clients)

@@ -10,8 +10,7 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.families import Trainer
 from phalanx.core.noise import SystemNoise
 from phalanx.core.numbers import NonNegativeFloat32, PositiveFloat32
-from phalanx.core.params import Layout
-from phalanx.core.privacy import Mechanism, Spending, added
+from phalanx.core.privacy import Mechanism, Spending, added, refuse_float_buffers
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
 
 
@@ -40,11 +39,7 @@ class LocalDP(Trainer):
             raise ConfigError(f"LocalDP around {self.trainer.kind} would be two privacy claims in one; choose one of them.")
 
     def check(self, model: nn.Module, samples: Samples) -> None:
-        if buffers := Layout.of(model).buffers:
-            raise ConfigError(
-                f"LocalDP adds noise to parameters only; this model has float buffers ({buffers[0].name}), which would travel "
-                "without any. Use a model without BatchNorm, such as one with GroupNorm."
-            )
+        refuse_float_buffers(model, "LocalDP")
         self.trainer.check(model, samples)
 
     def mechanism(self, num_samples: int) -> Mechanism | None:

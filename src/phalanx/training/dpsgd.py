@@ -5,9 +5,11 @@ from dataclasses import KW_ONLY
 from functools import partial
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError
+from phalanx.core.families import Augmentation
 from phalanx.core.numbers import Momentum, NonNegativeFloat32, Share
 from phalanx.core.privacy import Mechanism, Spending, added
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
@@ -30,7 +32,7 @@ class DPSGD(LocalTrainer):
     What is hidden is an example: one more or one less moves a sum by at most C, one in another's place by 2 C. q is
     `sample_rate`, or batch_size / N, so every client has its own; N, q and the number of steps are taken to be known;
     `mechanism` says them to an accountant. A row's loss is NaN, because nothing would hide the examples in it. Augmentations
-    must treat each sample by itself, as Phalanx's do. With z = 0 nothing is private.
+    must treat each sample by itself. With z = 0 nothing is private.
 
     The noise has norm z C √d: take few parameters, large batches, few steps. A client as a whole is not hidden, for that noise
     belongs on the server; and it is no defence against attackers, who add no noise. Models that mix the samples of a batch, as
@@ -80,6 +82,8 @@ class DPSGD(LocalTrainer):
         """As for every local trainer; and no example may see another. Raises: ConfigError naming the layer and the remedy."""
         check_private(model, samples, partial(private_loop.try_out, gradients=self.gradients_for(model)))
         super().check(model, samples)
+        for augmentation in self.augment:
+            _check_augmentation(augmentation, samples)
 
     def mechanism(self, num_samples: int) -> Mechanism | None:
         """Of a client with so many samples nothing leaves but noised sums over Poisson batches; without noise no claim."""
@@ -132,3 +136,19 @@ class DPSGD(LocalTrainer):
             for name, index in ((f"{client}.spent", index) for client, index in zip(cohort.ids, cohort.index) if len(index)):
                 spent[name] = added(state.get(name), self.spending(len(index)))
         return spent
+
+
+def _check_augmentation(augmentation: Augmentation, samples: Samples) -> None:
+    """Refuse one in which an image's neighbours change it. Raises: ConfigError."""
+    image, _ = samples.pixels(torch.zeros(1, dtype=torch.int64, device=samples.labels.device))
+    dark, bright = torch.zeros_like(image), torch.ones_like(image)
+
+    def changed(images: list[Tensor]) -> Tensor:
+        return augmentation.apply(torch.cat(images), torch.Generator().manual_seed(0))
+
+    first = torch.equal(changed([image, dark])[0], changed([image, bright])[0])
+    if not (first and torch.equal(changed([dark, image])[1], changed([bright, image])[1])):
+        raise ConfigError(
+            f"DPSGD cannot train with the augmentation {augmentation.kind}: what it makes of an image depends on the others in "
+            "its batch, so nothing bounds what one of them can move. Take it out."
+        )

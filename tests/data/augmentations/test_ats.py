@@ -171,3 +171,9 @@ SIGNED = {"shear_x", "shear_y", "translate_x", "translate_y", "color", "contrast
 def test_what_does_not_fit_is_one_sentence(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_a_policy_that_no_image_goes_through_is_left_out():
+    """6 is a shear, which goes through pillow image by image."""
+    changed = ATS(policies=((6,), (6, 40))).apply(torch.rand(1, 3, 8, 8), torch.Generator().manual_seed(0))
+    assert changed.shape == (1, 3, 8, 8)
