@@ -87,6 +87,10 @@ def test_pixels_are_standardised_and_come_back():
         (lambda: Leak(torch.zeros(2), (2, 1, 2, 2), torch.tensor([1])), r"int64 \[2\], one an image"),
         (lambda: Leak(torch.zeros(2), (1, 1, 2, 2), torch.tensor([1.0])), r"int64 \[1\], one an image"),
         (lambda: Leak(torch.zeros(2), (1, 1, 2, 2), mean=torch.zeros(1)), "both mean and std"),
+        (
+            lambda: Leak(torch.zeros(2), (1, 1, 2, 2), known=torch.zeros(2)),
+            "mask of the gradient's 2 values; got torch.float32",
+        ),
         (lambda: LocalSteps(lr=0), "lr > 0"),
         (lambda: LocalSteps(batch_size=0), "batch_size >= 1"),
     ],

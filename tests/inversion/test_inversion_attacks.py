@@ -10,7 +10,7 @@ from phalanx.core.component import members
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import InversionAttack
 from phalanx.core.params import flatten
-from phalanx.inversion import DLG, IDLG, InvertingGradients, Leak, LinearRecovery, LocalSteps, leak_of
+from phalanx.inversion import DLG, IDLG, InvertingGradients, Leak, LinearRecovery, LocalSteps, MaskAware, leak_of
 from phalanx.inversion.inverting_gradients import total_variation
 from phalanx.metrics import psnr, recovery
 from phalanx.models import CNN, MLP, SigmoidCNN
@@ -21,6 +21,7 @@ ATTACKS = [
     IDLG(steps=5, restarts=3),
     InvertingGradients(steps=5, restarts=3),
     LinearRecovery(),
+    MaskAware(DLG(steps=5)),
 ]
 each = pytest.mark.parametrize("attack", ATTACKS, ids=lambda value: value.kind)
 
@@ -82,7 +83,7 @@ def test_a_model_with_dropout_on_is_refused(attack):
         attack.reconstruct(leak, nn.Sequential(model, nn.Dropout()), seeded())
 
 
-@pytest.mark.parametrize("attack", ATTACKS[:-1], ids=lambda value: value.kind)
+@pytest.mark.parametrize("attack", ATTACKS[:4], ids=lambda value: value.kind)
 def test_restarts_together_or_one_by_one_find_the_same(attack):
     model, _, leak = scene()
     together = attack.reconstruct(leak, model, seeded())
@@ -205,3 +206,31 @@ def test_a_double_precision_leak_is_searched_in_double_precision():
     leak = leak_of(model, image, torch.tensor([1]))
     assert isinstance(leak, Leak)
     assert DLG(steps=3).reconstruct(leak, model, seeded()).images.dtype == torch.float64
+
+
+def test_pruning_stops_the_naive_attacker_and_not_the_one_who_looks():
+    model, image = SigmoidCNN().build((1, 12, 12), 10, seeded()), picture(side=12)
+    leak = leak_of(model, image, torch.tensor([3]))
+    largest = leak.gradient.abs() >= leak.gradient.abs().quantile(0.9)
+    pruned, attack = replace(leak, gradient=leak.gradient * largest), DLG(steps=150, restarts=8)
+    naive, adaptive = (one.reconstruct(pruned, model, seeded(1)).images for one in (attack, MaskAware(attack)))
+    assert psnr(naive, image) < 10
+    assert psnr(adaptive, image) > 25
+
+
+def test_a_mask_aware_attack_on_what_was_not_pruned_is_the_attack():
+    model, image = SigmoidCNN().build((1, 8, 8), 4, seeded()), picture()
+    leak = leak_of(model, image, torch.tensor([1]))
+    attack = DLG(steps=20, restarts=2)
+    alone, aware = (one.reconstruct(leak, model, seeded(1)).images for one in (attack, MaskAware(attack)))
+    assert torch.equal(alone, aware)
+
+
+def test_what_is_unknown_is_not_looked_at():
+    model, image = SigmoidCNN().build((1, 8, 8), 4, seeded()), picture()
+    leak = leak_of(model, image, torch.tensor([1]))
+    known = torch.rand(len(leak.gradient), generator=seeded(3)) < 0.5
+    spoilt = replace(leak, gradient=torch.where(known, leak.gradient, 1e6), known=known)
+    honest, attack = replace(leak, known=known), DLG(steps=20, restarts=2)
+    first, second = (attack.reconstruct(one, model, seeded(1)).images for one in (honest, spoilt))
+    assert torch.equal(first, second)

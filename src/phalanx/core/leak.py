@@ -29,7 +29,8 @@ class Leak:
     """One client's `gradient` `[d]`, or the sum of its steps' gradients, with what the attacker knows besides.
 
     `shape` is `(B, C, H, W)`: how many images to look for, and their size. `labels` `[B]` are None where they are unknown.
-    `mean` and `std`, shaped to broadcast against one image, are what the client standardises pixels in [0, 1] with.
+    `mean` and `std`, shaped to broadcast against one image, are what the client standardises pixels in [0, 1] with. Where
+    `known` `[d]` is False, the gradient's value says nothing; None: all values are what the client computed.
 
     Raises: PreconditionError.
     """
@@ -41,6 +42,7 @@ class Leak:
     mean: Tensor | None = None
     std: Tensor | None = None
     local: LocalSteps = LocalSteps()
+    known: Tensor | None = None
 
     @classmethod
     def of_update(
@@ -68,6 +70,11 @@ class Leak:
             raise PreconditionError(
                 f"Labels are int64 [{self.shape[0]}], one an image; got {labels.dtype} of shape {list(labels.shape)}. "
                 "Leave them out where they are unknown."
+            )
+        if self.known is not None and (self.known.shape != gradient.shape or self.known.dtype != torch.bool):
+            raise PreconditionError(
+                f"known is a mask of the gradient's {len(gradient)} values; "
+                f"got {self.known.dtype} of shape {list(self.known.shape)}."
             )
         if (self.mean is None) != (self.std is None):
             raise PreconditionError("A leak has both mean and std, or neither; got one of them.")

@@ -7,6 +7,7 @@ from phalanx.inversion.idlg import IDLG
 from phalanx.inversion.inverting_gradients import InvertingGradients
 from phalanx.inversion.labels import infer_labels
 from phalanx.inversion.linear_recovery import LinearRecovery
+from phalanx.inversion.mask_aware import MaskAware
 
 __all__ = [
     "DLG",
@@ -15,6 +16,7 @@ __all__ = [
     "Leak",
     "LinearRecovery",
     "LocalSteps",
+    "MaskAware",
     "Reconstruction",
     "infer_labels",
     "leak_of",

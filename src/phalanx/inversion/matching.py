@@ -48,6 +48,7 @@ class GradientMatching(InversionAttack, ABC):
 
     def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
         client = Client(model, leak)
+        seen = leak.gradient if leak.known is None else leak.gradient * leak.known
         labels = leak.labels
         if labels is None and not self.searches_labels:
             labels = infer_labels(leak, model)
@@ -62,7 +63,7 @@ class GradientMatching(InversionAttack, ABC):
                 images = points[:, :size].view(-1, *leak.shape)
                 wanted = points[:, size:].view(-1, count, client.num_classes).softmax(2) if targets is None else targets
                 found = client(images, wanted.expand(len(points), -1, -1))
-                losses = self.loss(found, leak.gradient, images)
+                losses = self.loss(found, seen, images)
                 return losses.detach(), torch.autograd.grad(losses.sum(), points)[0]
 
         blocks = [self._search(evaluate, block, self.descent(leak, size)) for block in torch.split(starts, self.together)]

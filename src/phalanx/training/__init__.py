@@ -10,6 +10,7 @@ from phalanx.training.in_process import InProcess
 from phalanx.training.local import LocalTrainer
 from phalanx.training.partial_deployment import PartialDeployment
 from phalanx.training.pool import WorkerPool
+from phalanx.training.pruned_update import PrunedUpdate
 from phalanx.training.schedules import Constant, Cosine, Exponential, StepDecay
 from phalanx.training.sgd import SGD
 from phalanx.training.trigger_inversion import TriggerInversion, Triggers
@@ -34,6 +35,7 @@ __all__ = [
     "LocalTrainer",
     "PartialDeployment",
     "PerLayerClipping",
+    "PrunedUpdate",
     "StepDecay",
     "TriggerInversion",
     "Triggers",

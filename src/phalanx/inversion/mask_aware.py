@@ -1,0 +1,30 @@
+"""MaskAware: an inversion attack that knows that the update was pruned."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from phalanx.core.families import InversionAttack
+from phalanx.core.leak import Leak, Reconstruction
+
+
+class MaskAware(InversionAttack):
+    """`attack`, comparing only the coordinates that were sent: those of the leak that are not zero.
+
+    ```
+    known = (g != 0);  distance(known · ∇ loss(x), g)
+    ```
+    The adaptive attacker against `pruned_update`: a pruned coordinate is no small gradient, it is an unknown one. Without
+    pruning nothing changes, except for models whose gradient has zeros of its own (ReLU), which are then not compared either.
+    Labels are still read off what is left of the last layer, and `linear_recovery` gains nothing, since it compares nothing.
+
+    >>> from phalanx.inversion import DLG
+    >>> MaskAware(DLG(restarts=8)).to_table()["kind"]
+    'mask_aware'
+    """
+
+    attack: InversionAttack
+
+    def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
+        return self.attack.reconstruct(replace(leak, known=leak.gradient != 0), model, generator)
