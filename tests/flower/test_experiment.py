@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phalanx.aggregators import Mean, TrimmedMean
+from phalanx.aggregators import FLTrust, Krum, Mean, TrimmedMean
 from phalanx.attacks import (
     Adversary,
     ALittleIsEnough,
@@ -24,12 +24,13 @@ from phalanx.attacks import (
 )
 from phalanx.cli.main import app as command
 from phalanx.config import EvaluationSettings, Experiment, RunSettings
-from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError
+from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError, PreconditionError
 from phalanx.data import IID, Digits
 from phalanx.experiments import run
 from phalanx.flower import InProcessGrid, experiment_client, serve
+from phalanx.flower.project import write_project
 from phalanx.models import MLP
-from phalanx.server import FixedSize
+from phalanx.server import FixedSize, Screening
 from phalanx.training import SGD
 
 ONE = FirstClients(count=1)
@@ -126,11 +127,35 @@ def test_attackers_who_need_each_other_are_refused(update, tmp_path):
     [
         ({"participation": FixedSize(size=3, dropout=0.2)}, "participation.dropout"),
         ({"evaluation": EvaluationSettings(tau=0.5)}, "evaluation.tau"),
+        ({"run": RunSettings(workers=2)}, "run.workers"),
+        ({"run": RunSettings(devices=("cuda:0",), checkpoint_seconds=5.0)}, "run.devices, run.checkpoint_seconds"),
     ],
 )
 def test_what_only_the_simulator_does_is_refused(change, name, tmp_path):
     with pytest.raises(ConfigError, match=f"Only the simulator knows {name}"):
         serve(replace(DIGITS, **change), None, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"aggregator": Krum(num_byzantine=2)}, PreconditionError, "n >="),
+        ({"aggregator": FLTrust()}, CapabilityError, "trusted root data"),
+        ({"aggregator": Mean(), "screening": Screening(weights="samples")}, ConfigError, "max_samples"),
+        ({"participation": FixedSize(size=9)}, ConfigError, "size=9, 5 clients"),
+    ],
+)
+def test_a_rule_that_cannot_work_is_refused_before_an_app_is_written(change, error, sentence, tmp_path):
+    with pytest.raises(error, match=sentence):
+        write_project(replace(DIGITS, **change), tmp_path / "app")
+    assert not (tmp_path / "app").exists()
+
+
+def test_a_kill_before_the_result_is_written_costs_no_number(tmp_path):
+    summary = federate(DIGITS, tmp_path)
+    (tmp_path / "result.json").unlink()
+    assert federate(DIGITS, tmp_path) == summary
+    assert summary["final"]["accuracy"] > 0.8
 
 
 def test_a_node_may_bring_its_own_data_and_need_not_have_the_experiments(tmp_path, monkeypatch):

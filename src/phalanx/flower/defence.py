@@ -1,6 +1,6 @@
 """What a server holds against the answers of a round: the same screening, rule and buffers as in the simulator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -54,18 +54,9 @@ class Defence:
             raise ConfigError("The server's own update needs `root` (its samples) and `root_trainer` (how to train on them).")
         if self.root_trainer is not None and self.model is None:
             raise ConfigError("The server trains on its root data in a model; give `model`, too.")
-        if self.screening.weights == "samples" and self.screening.max_samples is None:
-            raise ConfigError(
-                'screening.weights = "samples" would believe what clients claim: one that claims 1e9 examples would own the '
-                "average. Set screening.max_samples, the most that anybody counts for, or leave the weights uniform."
-            )
-        if self.screening.weights != "uniform" and not self.aggregator.uses_weights:
-            kind = self.aggregator.kind
-            raise ConfigError(f'The rule {kind} counts every client alike; screening.weights = "samples" would change nothing.')
-        given = {Capability.INDIVIDUAL_UPDATES, Capability.STABLE_IDS}
-        given |= {Capability.MODEL} if self.model is not None else set()
+        given = {Capability.MODEL} if self.model is not None else set()
         given |= {Capability.ROOT_DATA} if self.root is not None else set()
-        require(type(self.aggregator).__name__, self.aggregator.needs, given)
+        check_rule(self.aggregator, self.screening, given)
         if self.model is not None:
             own = deepcopy(self.model)
             use_channels_last(own)  # as the simulator has it: the memory's layout decides the last bits
@@ -132,3 +123,20 @@ class Defence:
             return None
         trainer = self.root_trainer if steps is None else self.root_trainer.in_steps(int(steps))
         return root(self.root, trainer, context)
+
+
+def check_rule(aggregator: Aggregator, screening: Screening, given: Set[Capability]) -> None:
+    """Refuse a rule that this federation cannot serve, and weights that nobody can know. `given` beside what any has.
+
+    Raises: CapabilityError or ConfigError.
+    """
+    if screening.weights == "samples" and screening.max_samples is None:
+        raise ConfigError(
+            'screening.weights = "samples" would believe what clients claim: one that claims 1e9 examples would own the '
+            "average. Set screening.max_samples, the most that anybody counts for, or leave the weights uniform."
+        )
+    if screening.weights != "uniform" and not aggregator.uses_weights:
+        raise ConfigError(
+            f'The rule {aggregator.kind} counts every client alike; screening.weights = "samples" would change nothing.'
+        )
+    require(type(aggregator).__name__, aggregator.needs, {Capability.INDIVIDUAL_UPDATES, Capability.STABLE_IDS, *given})

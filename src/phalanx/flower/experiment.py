@@ -19,33 +19,17 @@ from torch import nn
 from phalanx.config import Experiment
 from phalanx.core import rng
 from phalanx.core.errors import CheckpointError, ConfigError
-from phalanx.core.events import Event, Sink, Value
+from phalanx.core.events import Event, Value
 from phalanx.core.types import Rows, Samples, State
 from phalanx.data import Federation
 from phalanx.flower.client import Task, working_app
-from phalanx.flower.malicious import attack, check_alone
+from phalanx.flower.malicious import attack
+from phalanx.flower.preflight import check
 from phalanx.flower.strategy import RobustStrategy
 from phalanx.metrics import evaluate
 from phalanx.models import model_sha256
 from phalanx.server.checkpoint import serialised, write_atomically
 from phalanx.server.events import number
-
-
-def check(experiment: Experiment) -> None:
-    """Refuse what cannot be as it says on machines of their own.
-
-    Raises: CapabilityError for attackers who need each other's rows; ConfigError for what only the simulator does.
-    """
-    check_alone(experiment.adversary)
-    only_simulated = {
-        "participation.dropout": experiment.participation.dropout > 0,
-        "evaluation.tau": experiment.evaluation.tau is not None,
-        "evaluation.undefended": experiment.evaluation.undefended is not None,
-        "privacy.max_epsilon": experiment.privacy.max_epsilon is not None,
-        "tracking": bool(experiment.tracking),
-    }
-    if wrong := [name for name, is_set in only_simulated.items() if is_set]:
-        raise ConfigError(f"Only the simulator knows {', '.join(wrong)}; remove it from the experiment to run it in Flower.")
 
 
 def experiment_client(experiment: Experiment, *, data: Callable[[Context], Samples] | None = None) -> ClientApp:
@@ -118,7 +102,7 @@ def serve(
         finished: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
         return finished
     federation = _federation(experiment)
-    model, history = _model(experiment, federation.train), _Last()
+    model = _model(experiment, federation.train)
     strategy = RobustStrategy(
         aggregator=experiment.aggregator,
         server=experiment.server,
@@ -134,7 +118,6 @@ def serve(
         wait_seconds=wait_seconds,
         quorum=quorum,
         folder=folder,
-        sinks=[history],
     )
     test = _test(experiment, federation, model, strategy)
     result = strategy.start(grid, ArrayRecord(model.state_dict()), experiment.run.rounds, round_seconds, evaluate_fn=test)
@@ -142,7 +125,7 @@ def serve(
     summary = {
         "experiment": experiment.digest(),
         "rounds": experiment.run.rounds,
-        "final": history.row,
+        "final": _final(folder / "events.jsonl"),
         "model_sha256": model_sha256(model),
     }
     write_atomically(folder / "model.safetensors", serialised(model.state_dict()))
@@ -150,15 +133,13 @@ def serve(
     return summary
 
 
-class _Last(Sink):
-    """The numbers of the last round and test."""
-
-    def __init__(self) -> None:
-        self.row: dict[str, Value] = {}
-
-    def emit(self, event: Event) -> None:
-        plain = {name: value for name, value in event.as_dict().items() if isinstance(value, int | float) or value is None}
-        self.row = {**plain} if event.kind == "round" else {**self.row, **plain}
+def _final(events: Path) -> dict[str, Value]:
+    """The numbers of the last round and test, of which an earlier process may have told."""
+    row = dict[str, Value]()
+    for event in map(json.loads, events.read_text(encoding="utf-8").splitlines()):
+        plain = {name: value for name, value in event.items() if isinstance(value, int | float) or value is None}
+        row = plain if event["event"] == "round" else {**row, **plain}
+    return row
 
 
 def _claim(folder: Path, experiment: Experiment) -> None:

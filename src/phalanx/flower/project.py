@@ -7,7 +7,7 @@ from pathlib import Path
 from phalanx.config import Experiment
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Participation
-from phalanx.flower.experiment import check
+from phalanx.flower.preflight import check
 from phalanx.server.checkpoint import write_atomically
 
 PYPROJECT = """\

@@ -1,0 +1,37 @@
+"""What of an experiment is refused before anything is written or started, because nodes of their own cannot do it."""
+
+from phalanx.config import Experiment, RunSettings
+from phalanx.core.capabilities import Capability
+from phalanx.core.errors import ConfigError
+from phalanx.flower.defence import check_rule
+from phalanx.flower.malicious import check_alone
+
+
+def check(experiment: Experiment) -> None:
+    """Refuse what cannot be as it says on machines of their own.
+
+    What only the data could tell, such as the model's shape, is left to the start.
+
+    Raises: CapabilityError for attackers who need each other's rows, and for rules that miss something; PreconditionError for
+        too few clients; ConfigError for what only the simulator does.
+    """
+    check_alone(experiment.adversary)
+    run, default = experiment.run, RunSettings()
+    only_simulated = {
+        "participation.dropout": experiment.participation.dropout > 0,
+        "evaluation.tau": experiment.evaluation.tau is not None,
+        "evaluation.undefended": experiment.evaluation.undefended is not None,
+        "privacy.max_epsilon": experiment.privacy.max_epsilon is not None,
+        "tracking": bool(experiment.tracking),
+        "run.devices": run.devices not in (("auto",), ("cpu",)),
+        "run.workers": run.workers != default.workers,
+        "run.checkpoint_seconds": run.checkpoint_seconds != default.checkpoint_seconds,
+    }
+    if wrong := [name for name, is_set in only_simulated.items() if is_set]:
+        raise ConfigError(f"Only the simulator knows {', '.join(wrong)}; remove it from the experiment to run it in Flower.")
+    root = {Capability.ROOT_DATA} if experiment.root.takes_samples else set()
+    check_rule(experiment.aggregator, experiment.screening, {Capability.MODEL, *root})
+    clients = getattr(experiment.partition, "num_clients", None)
+    if isinstance(clients, int):
+        experiment.aggregator.require(experiment.participation.largest(clients))
+        experiment.aggregator.mechanism(experiment.participation, clients)
