@@ -6,7 +6,8 @@ import pytest
 
 from phalanx.cli.planning import show_plan
 from phalanx.core.errors import ConfigError
-from phalanx.privacy import accounting
+from phalanx.privacy import LocalDP, PrivacyStatement, accounting
+from phalanx.training import SGD
 
 KNOWN = {"sample_rate": 0.1, "delta": 1e-5, "steps": 50}
 
@@ -72,3 +73,23 @@ def test_a_plot_of_another_format_is_refused(tmp_path):
         show_plan(
             "client", "none", tmp_path / "plan.gif", as_json=False, sample_rate=1.0, delta=1e-5, steps=4, noise_multiplier=5.0
         )
+
+
+def test_local_dp_can_be_planned_and_its_statement_is_the_runs(capsys):
+    known = {"sample_rate": 1.0, "delta": 1e-5, "steps": 5, "noise_multiplier": 20.0}
+    show_plan("client", "none", None, neighbours="replace-one", as_json=True, **known)
+    plan = json.loads(capsys.readouterr().out)[0]
+    mechanism = LocalDP(SGD(0.1, steps=1), clip_norm=1.0, noise_multiplier=20.0).mechanism(9)
+    expected = accounting.epsilon(20.0, 1.0, 5, 1e-5, sampling="none", neighbours="replace-one")
+    assert plan["statement"] == str(PrivacyStatement.of(mechanism, expected, delta=1e-5, accountant="pld"))
+    assert plan["statement"].endswith("trusted: whoever knows run.seed")
+
+
+def test_the_noise_that_is_printed_is_enough(capsys):
+    """5.988919 costs ε = 4; 5.9889, to the nearest, would cost more."""
+    known = {"sample_rate": 1.0, "delta": 1e-5, "steps": 30}
+    exact = accounting.noise_multiplier(4.0, **known)
+    show_plan("client", "poisson", None, as_json=False, **known, epsilon=4.0)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("noise multiplier")]
+    printed = float(line.split()[3])
+    assert exact <= printed < exact * 1.0001

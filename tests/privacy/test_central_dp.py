@@ -171,3 +171,24 @@ def test_a_boosted_update_breaks_the_mean_and_not_the_private_one():
     rows[0] *= -10_000
     assert Mean()(rows).max() < -5
     assert CentralDP(1.0, noise_multiplier=0.5, expected_clients=100.0)(rows).min() > 0.05
+
+
+class _Sticky(Poisson):
+    """Draws as Poisson does, in the first round alone."""
+
+    def sample(self, num_clients, context):
+        return super().sample(num_clients, dataclasses.replace(context, round=0))
+
+
+class _Said(_Sticky, kind="said"):
+    """Another name for it, with a claim of its own."""
+
+    sampling = "poisson"
+
+
+def test_an_heir_that_samples_otherwise_inherits_no_claim():
+    rule = CentralDP(1.0, noise_multiplier=2.0, expected_clients=5.0)
+    with pytest.raises(ConfigError, match="cannot count how _sticky chooses clients"):
+        rule.mechanism(_Sticky(rate=0.25), 20)
+    assert rule.mechanism(_Said(rate=0.25), 20).sampling == "poisson"
+    assert Poisson(rate=0.25, dropout=0.5).counted_as == "poisson"

@@ -55,3 +55,12 @@ def test_dropouts_strike_the_same_clients_whoever_else_is_sampled():
 
 def test_without_dropout_nobody_drops():
     assert not AllClients().drops(torch.arange(50), 50, context()).any()
+
+
+def test_poisson_coins_have_the_bits_of_the_rate_that_is_counted():
+    """Of the 24 bits of a float32, a rate of 1e-6 is off by up to 6 %."""
+    context = RoundContext.for_matrix(torch.zeros(1, 1), seed=3)
+    coins = torch.rand(100_000, generator=context.generator("participation"), dtype=torch.float64)
+    rate = float(coins.sort().values[50])
+    assert Poisson(rate=rate).sample(100_000, context).tolist() == (coins < rate).nonzero().flatten().tolist()
+    assert len(Poisson(rate=rate).sample(100_000, context)) == 50

@@ -190,6 +190,12 @@ def plan(
         Literal["poisson", "fixed_size", "none"],
         typer.Option("--sampling", help="How units are chosen: poisson, fixed_size (RDP only), or none, so that q is 1."),
     ] = "poisson",
+    neighbours: Annotated[
+        Literal["add/remove", "replace-one"] | None,
+        typer.Option(
+            "--neighbours", help="What is hidden: a unit more or less, or another in its place. local_dp: none, replace-one."
+        ),
+    ] = None,
     unit: Annotated[Literal["client", "example"], typer.Option("--unit", help="Who is hidden: client or example.")] = "client",
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw ε over the steps into a PNG, SVG or PDF.")
@@ -206,6 +212,7 @@ def plan(
         unit,
         sampling,
         plot,
+        neighbours=neighbours,
         as_json=as_json,
         epsilon=epsilon,
         delta=delta,

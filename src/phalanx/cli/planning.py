@@ -11,7 +11,7 @@ from rich.text import Text
 from phalanx.cli.spark import spark
 from phalanx.cli.terminal import console
 from phalanx.core.errors import ConfigError
-from phalanx.core.privacy import Sampling, Unit
+from phalanx.core.privacy import Mechanism, Neighbours, Sampling, Spending, Unit
 from phalanx.privacy import PrivacyPlan, PrivacyStatement
 from phalanx.privacy.accountants import AccountantName
 from phalanx.privacy.accounting import Counting
@@ -19,17 +19,24 @@ from phalanx.privacy.plan import Known
 from phalanx.privacy.statement import rounded_up, shown
 
 POINTS = 20
-TRUSTED: dict[Unit, str] = {"client": "the server", "example": "the client that holds it"}
 NAMES: dict[AccountantName, str] = {"pld": "PLD", "rdp": "RDP"}
 
 
-def show_plan(unit: Unit, sampling: Sampling, plot: Path | None, *, as_json: bool, **known: Unpack[Known]) -> None:
+def show_plan(
+    unit: Unit,
+    sampling: Sampling,
+    plot: Path | None,
+    *,
+    neighbours: Neighbours | None = None,
+    as_json: bool,
+    **known: Unpack[Known],
+) -> None:
     """Print the plan by each accountant that can count it; draw it too, if asked for.
 
     Raises: ConfigError if not three of the four are known, or nothing fits.
     """
     accountants: tuple[AccountantName, ...] = ("rdp",) if sampling == "fixed_size" else ("pld", "rdp")
-    plans = [PrivacyPlan.solve(**known, **_counting(sampling, accountant)) for accountant in accountants]
+    plans = [PrivacyPlan.solve(**known, **_counting(sampling, accountant, neighbours)) for accountant in accountants]
     curves = [plan.curve(POINTS) for plan in plans]
     if plot is not None:
         _draw(plot, plans, curves)
@@ -44,14 +51,22 @@ def show_plan(unit: Unit, sampling: Sampling, plot: Path | None, *, as_json: boo
         console().print(Text(f"Written: {plot}"), soft_wrap=True)
 
 
-def _counting(sampling: Sampling, accountant: AccountantName) -> Counting:
-    return {"sampling": sampling, "accountant": accountant}
+def _counting(sampling: Sampling, accountant: AccountantName, neighbours: Neighbours | None) -> Counting:
+    return {"sampling": sampling, "accountant": accountant, "neighbours": neighbours}
 
 
 def _statement(unit: Unit, plan: PrivacyPlan) -> PrivacyStatement:
-    return PrivacyStatement(
-        plan.epsilon, plan.delta, unit, plan.neighbours, plan.sampling, plan.accountant, trusted=TRUSTED[unit]
-    )
+    """What a run says that does this: with noise from its seed, as by default."""
+    spending = Spending(plan.noise_multiplier, plan.sample_rate, plan.steps)
+    mechanism = Mechanism(unit, plan.neighbours, plan.sampling, spending, _trusted(unit, plan))
+    return PrivacyStatement.of(mechanism, plan.epsilon, delta=plan.delta, accountant=plan.accountant)
+
+
+def _trusted(unit: Unit, plan: PrivacyPlan) -> str | None:
+    """Who sees a unit's data without noise: nobody if clients without sampling replace each other, which is local_dp."""
+    if unit == "example":
+        return "the client that holds it"
+    return None if (plan.sampling, plan.neighbours) == ("none", "replace-one") else "the server"
 
 
 def _document(unit: Unit, plan: PrivacyPlan, curve: list[tuple[int, float]]) -> dict[str, Any]:

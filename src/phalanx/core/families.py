@@ -381,6 +381,14 @@ class Participation(Component, ABC, family="participation"):
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = dataclasses.field(default=0.0, kw_only=True)
 
+    @property
+    def counted_as(self) -> Sampling | None:
+        """`sampling`, said by the class that samples: an heir that samples otherwise inherits no claim."""
+        decides = {"sampling", "sample", "expected", "largest"}
+        samples = next(member for member in type(self).__mro__ if decides & vars(member).keys())
+        counted: Sampling | None = vars(samples).get("sampling")
+        return counted
+
     @abstractmethod
     def sample(self, num_clients: int, context: RoundContext) -> Tensor:
         """Distinct roster ints `[k]`, ascending; may be empty."""

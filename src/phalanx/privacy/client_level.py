@@ -50,18 +50,19 @@ class ClientLevel(Aggregator, ABC):
             )
         if self.noise_multiplier == 0:
             return None
-        if participation.sampling is None:
+        sampling = participation.counted_as
+        if sampling is None:
             raise ConfigError(
                 f"{name} cannot count how {participation.kind} chooses clients; set participation.kind to poisson, fixed_size "
                 "or all."
             )
-        is_fixed = participation.sampling == "fixed_size"
+        is_fixed = sampling == "fixed_size"
         # The round's clients are drawn from the seed, whatever the noise is: who knows it knows who took part.
-        is_drawn = participation.sampling != "none" and self.secure_rng
+        is_drawn = sampling != "none" and self.secure_rng
         return Mechanism(
             unit="client",
             neighbours="replace-one" if is_fixed else "add/remove",
-            sampling=participation.sampling,
+            sampling=sampling,
             spending=Spending(self.noise_multiplier, expected / num_clients, 1),
             trusted="the server, whoever knows run.seed" if is_drawn else "the server",
             is_reproducible=not self.secure_rng,

@@ -58,7 +58,8 @@ class Poisson(Participation):
     rate: Share
 
     def sample(self, num_clients: int, context: RoundContext) -> Tensor:
-        coins = torch.rand(num_clients, generator=context.generator("participation"))
+        # The rate that an accountant is told has more bits than a float32 coin.
+        coins = torch.rand(num_clients, generator=context.generator("participation"), dtype=torch.float64)
         return (coins < self.rate).nonzero().flatten()
 
     def largest(self, num_clients: int) -> int:
