@@ -48,9 +48,9 @@ class OneRunAudit:
 
         Raises: ConfigError for fewer than 2 canaries, or scores that are NaN.
         """
-        m = len(scores)
-        if m < 2 or scores.isnan().any():
-            raise ConfigError(f"An audit needs two canaries at least, and a score of each; got {m}, some of them NaN or none.")
+        m, unknown = len(scores), int(scores.isnan().sum())
+        if m < 2 or unknown:
+            raise ConfigError(f"An audit needs two canaries at least, and a score of each; got {m}, {unknown} of them NaN.")
         is_right = is_in[scores.argsort(stable=True)]
         each = 1 - (1 - confidence) / len(SHARES)
         tried = list[tuple[float, int, int]]()

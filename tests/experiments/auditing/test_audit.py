@@ -62,6 +62,16 @@ class ClipAfterTheSum(CentralDP):
         return Aggregate(mean + self.noise(mean, std, "fault", context)), {**state, "noised": state["noised"] + 1}
 
 
+class ClipTheSum(CentralDP):
+    """The sum of all rows is clipped to C: one client can move it by 2 C, but only where it is nearly alone."""
+
+    def combine(self, updates, state, context):
+        total = updates.weighted_sum(torch.ones(len(updates), dtype=torch.float64))
+        total = linalg.scale_rows(total[None], linalg.clip_factors(linalg.norms(total[None]), self.clip_norm))[0]
+        total += self.noise(total, self.noise_multiplier * self.clip_norm, "fault", context)
+        return Aggregate(total / self.expected_clients), {**state, "noised": state["noised"] + 1}
+
+
 class NoiseOncePerEpoch(CentralDP):
     """Of ten rounds only the first is noised."""
 
@@ -219,6 +229,11 @@ def test_canaries_of_participation_of_fixed_size_are_replaced_not_left_out():
     assert audit(
         replace(fixed, aggregator=replace(with_rule(NoiseNotScaled).aggregator, noise_multiplier=2 * Z))
     ).is_contradicted
+
+
+def test_a_sum_that_is_clipped_as_a_whole_is_a_fault_that_no_crowd_of_canaries_sees():
+    """Told in the guide: what is not found need not be right."""
+    assert not audit(with_rule(ClipTheSum)).is_contradicted
 
 
 def test_an_audit_ends_where_the_budget_does():
