@@ -13,6 +13,7 @@ from phalanx.cli.terminal import console
 from phalanx.config import Experiment
 from phalanx.core.toml import parse_setting
 from phalanx.experiments.auditing import AuditReport, audit
+from phalanx.report.numbers import count
 from phalanx.server.events import number
 
 
@@ -48,9 +49,8 @@ def _show(report: AuditReport) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("claimed", str(report.claim))
     table.add_row("shown", f"ε ≥ {found.lower_bound:.2f} with confidence {100 * found.confidence:g} %, at the same δ")
-    table.add_row(
-        "canaries", f"{found.canaries:,} {_PLURAL[report.claim.unit]}, each in or out by a fair coin, {report.rounds} rounds"
-    )
+    canaries, rounds = count(found.canaries, report.claim.unit), count(report.rounds, "round")
+    table.add_row("canaries", f"{canaries}, each in or out by a fair coin, {rounds}")
     table.add_row("guesses", f"{found.correct:,} of {found.guesses:,} right; AUC {found.auc:.3f}")
     if members is not None:
         table.add_row("members by loss", f"AUC {members.by_loss:.3f}; {members.models} models, {members.samples:,} samples")
@@ -58,6 +58,3 @@ def _show(report: AuditReport) -> None:
             table.add_row("members by likelihood", f"AUC {members.by_likelihood:.3f}")
     screen.print(table)
     screen.print(Text(report.verdict), soft_wrap=True)
-
-
-_PLURAL = {"client": "clients", "example": "examples"}
