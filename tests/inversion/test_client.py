@@ -120,6 +120,12 @@ def test_a_gradient_of_another_model_is_refused():
         Client(MLP(hidden=()).build((1, 8, 8), 5, seeded()), Leak(torch.zeros(7), (1, 1, 8, 8)))
 
 
+def test_images_that_the_model_does_not_take_are_one_sentence():
+    model = MLP(hidden=()).build((1, 8, 8), 5, seeded())
+    with pytest.raises(PreconditionError, match=r"takes no images of shape \[1, 1, 9, 9\]: mat1 and mat2"):
+        Client(model, Leak(torch.zeros(325), (1, 1, 9, 9)))
+
+
 def test_dropout_is_refused_while_it_drops_and_only_then():
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 5))
     images, labels = batch(1)

@@ -22,8 +22,7 @@ class Client:
         self._model, self._local, self._known = _pure(model), leak.local, leak.known
         self._params = {name: tensor.detach() for name, tensor in trainable(self._model).items()}
         _check(self._model, leak)
-        with torch.no_grad():
-            self.num_classes = functional_call(self._model, self._params, (leak.gradient.new_zeros(leak.shape),)).shape[1]
+        self.num_classes = self._classes(leak)
         if leak.labels is not None and not (leak.labels.min() >= 0 and leak.labels.max() < self.num_classes):
             raise PreconditionError(f"The model has {self.num_classes} classes; got labels {leak.labels.tolist()}.")
 
@@ -35,6 +34,15 @@ class Client:
         """The gradients `[R, d]`, summed over the steps, for images `[R, B, C, H, W]` and targets `[R, B, K]`; 0 if unknown."""
         sent = vmap(self._send)(images, targets) if len(images) > 1 else self._send(images[0], targets[0])[None]
         return sent if self._known is None else sent * self._known
+
+    def _classes(self, leak: Leak) -> int:
+        try:
+            with torch.no_grad():
+                logits = functional_call(self._model, self._params, (leak.gradient.new_zeros(leak.shape),))
+        except (RuntimeError, ValueError) as error:  # torch's own, of whatever layer it is
+            reason = str(error).partition("\n")[0]
+            raise PreconditionError(f"The model takes no images of shape {list(leak.shape)}: {reason}") from error
+        return int(logits.shape[1])
 
     def _send(self, images: Tensor, targets: Tensor) -> Tensor:
         local, params = self._local, self._params

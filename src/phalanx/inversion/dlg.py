@@ -18,9 +18,9 @@ class DLG(GradientMatching):
     ```
     min over x, y:  |∇ loss(x, softmax(y)) − g|²        # l1: the sum of absolute differences
     ```
-    For smooth models (sigmoid) with few images; ReLU and pooling have no second derivative to follow, and L-BFGS, which makes
-    no line search, diverges there: take `inverting_gradients`. Several restarts, since some always diverge. A step costs about
-    three gradients a restart.
+    For small models that know little yet, and few images; best with sigmoids, whose second derivatives it follows. L-BFGS makes
+    no line search, so some restarts always diverge: take several. For deep or trained networks and for larger batches take
+    `inverting_gradients`. A step costs about three gradients a restart.
 
     Reference: Zhu, Liu and Han, Deep Leakage from Gradients, NeurIPS 2019 (arXiv 1906.08935), Algorithm 1.
     Differs from the paper: `optimizer = "adam"` and `distance = "l1"` are later variants; a restart's best point counts, not
