@@ -68,7 +68,7 @@ def crashed(experiment, folder, round):
 
 
 def lasting(folder):
-    """Everything that a run leaves, without seconds; of the ledger what is in it at least once."""
+    """Everything that a run leaves but for seconds, and for the ledger, which holds repeated rounds twice."""
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     for event in events:
         event.pop("seconds", None)

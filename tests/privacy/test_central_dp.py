@@ -12,9 +12,10 @@ from torch import nn
 from phalanx.aggregators import ClipNorm, Mean, NearestNeighborMixing, Pipeline
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Participation
-from phalanx.core.types import RoundContext, Updates
+from phalanx.core.params import Layout
+from phalanx.core.types import RoundContext, Rows, Updates
 from phalanx.privacy import AdaptiveCentralDP, CentralDP
-from phalanx.server import AllClients, FixedSize, Poisson
+from phalanx.server import AllClients, FixedSize, Poisson, Screening
 
 ROWS = torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0], [30.0, 40.0]])
 QUIET = CentralDP(2.5, noise_multiplier=0.0, expected_clients=8.0)
@@ -54,7 +55,13 @@ def test_whatever_one_client_sends_the_sum_moves_by_at_most_c(seed, n, d):
 
 
 def test_a_row_that_screening_drops_changes_no_denominator():
-    assert torch.allclose(update(QUIET, ROWS[1:]), update(QUIET, torch.cat([ROWS[1:], torch.zeros(5, 2)])))
+    rows = Rows.empty(5, Layout.flat(2))
+    rows.matrix[:] = torch.cat([ROWS, torch.full((1, 2), torch.nan)])
+    updates, rejected = Screening().each_alone("central_dp").screen(rows, range(5), torch.ones(5))
+    assert [one.client for one in rejected] == [4]
+    context = RoundContext.for_matrix(ROWS)
+    screened = QUIET.aggregate(updates, QUIET.init(context.layout), context)[0].update
+    assert torch.equal(screened, update(QUIET, ROWS))
 
 
 def test_weights_that_someone_claims_change_nothing():
