@@ -30,6 +30,7 @@ from phalanx.experiments import run
 from phalanx.flower import InProcessGrid, experiment_client, serve
 from phalanx.flower.project import write_project
 from phalanx.models import MLP
+from phalanx.report.panels.embedding import _plane
 from phalanx.server import FixedSize, Screening
 from phalanx.training import SGD
 
@@ -174,8 +175,27 @@ def test_the_folder_is_one_that_show_and_report_read(tmp_path, capsys):
     command(["show", str(folder), "--json"], standalone_mode=False)
     shown = json.loads(capsys.readouterr().out)
     assert shown["state"] == "finished"
+    assert shown["attackers"] is None
     command(["report", str(folder), "--out", str(tmp_path / "page.html")], standalone_mode=False)
     assert "<svg" in (tmp_path / "page.html").read_text()
+
+
+def test_no_page_says_who_is_honest_where_nobody_knows(tmp_path):
+    seeing = replace(DIGITS, aggregator=Krum(num_byzantine=1), run=RunSettings(rounds=1, seed=1))
+    federate(seeing, tmp_path / "run")
+    told = json.loads((tmp_path / "run" / "events.jsonl").read_text().splitlines()[0])
+    assert not {"malicious", "loss", "attack"} & told.keys()
+    assert told["claimed_loss"] > 0
+    command(["report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html")], standalone_mode=False)
+    page = (tmp_path / "page.html").read_text()
+    assert "of whom nobody knows who attacks" in page
+    assert "no weight: honest" not in page
+
+
+def test_points_of_a_real_federation_have_no_side():
+    event = {"round": 2, "clients": [0, 1, 2], "embedding": [[0, 0], [1, 1], [2, 2]], "influence": [0.5, 0.5, 0]}
+    assert _plane(event).described() == "round 3: 2 of 3 clients kept"
+    assert _plane({**event, "malicious": [2]}).described() == "round 3: 0 of 1 attackers and 2 of 2 honest clients kept"
 
 
 def test_a_finished_federation_is_read_back_and_another_one_refused(tmp_path):

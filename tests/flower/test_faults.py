@@ -264,6 +264,19 @@ def test_an_answer_twice_counts_once(twins, small):
     assert strategy.offences["node-1"] == {"duplicate": 3}
 
 
+def test_a_second_answer_is_not_one_more_that_was_received(twins, small):
+    world = twins(replace(small, run=replace(small.run, rounds=1)))
+
+    class Doubling(InProcessGrid):
+        def pull_messages(self, message_ids):
+            return [reply for reply in super().pull_messages(message_ids) for _ in (0, 1)]
+
+    strategy = world.strategy()
+    strategy.sinks = (Leaving(grid := Doubling([world.app() for _ in range(6)])),)
+    world.deployed(grid, strategy)
+    assert strategy.sinks[0].events[0].values["received"] == 6
+
+
 @pytest.mark.parametrize("failing", [False, True], ids=["an answer", "an error"])
 def test_an_answer_in_anothers_name_is_its_senders(twins, small, failing):
     """Node 1 comes first and says that it is node 6, with node 6's message or with none: node 6's own answer counts."""

@@ -95,7 +95,7 @@ def test_events_without_a_list_that_every_page_reads_are_one_sentence(build):
     subject = build.sweep(finals)
     folder = subject.groups[0].runs[0].folder
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    lines = [json.dumps({name: value for name, value in event.items() if name != "malicious"}) + "\n" for event in events]
+    lines = [json.dumps({name: value for name, value in event.items() if name != "rejected"}) + "\n" for event in events]
     (folder / "events.jsonl").write_text("".join(lines))
     with pytest.raises(CheckpointError, match="are damaged, or another version's"):
         read([subject.sweep.folder])

@@ -27,7 +27,8 @@ def run_document(record: RunRecord) -> Document:
     config (but for trackers, whose addresses may hold a password);
     version, versions, platform, device, parameters, data, clients;
     final (the last evaluation), series {round: […], accuracy: […], attack_success: […], test_loss: […]};
-    attackers (who was malicious in any round), detection {tpr, fpr, precision: means over rounds}, rejected {reason: updates},
+    attackers (who was malicious in any round; null where nobody knows, as of real nodes),
+    detection {tpr, fpr, precision: means over rounds}, rejected {reason: updates},
     kept_model [{round, reason}], privacy {statement, epsilon, delta, unit, neighbours, sampling, accountant, trusted} or null,
     survival {last_attack, rounds, still_alive} or null, seconds {phase: total}.
 
@@ -59,7 +60,7 @@ def _document(record: RunRecord) -> Document:
             "round": [event["round"] for event in record.evaluations],
             **{name: values for name in SERIES if any(values := [_number(event.get(name)) for event in record.evaluations])},
         },
-        "attackers": sorted({int(client) for event in rounds for client in event["malicious"]}),
+        "attackers": _attackers(rounds),
         "detection": {name: _mean(event.get(name) for event in rounds) for name in ("tpr", "fpr", "precision")},
         "rejected": dict(sum((_counts(event["rejected"]) for event in rounds), Counter[str]())),
         "kept_model": [{"round": event["round"], "reason": event["kept_model"]} for event in rounds if event.get("kept_model")],
@@ -68,6 +69,12 @@ def _document(record: RunRecord) -> Document:
         "remarks": [remark for remark in (record.gap, (record.result or {}).get("stopped")) if remark is not None],
         "seconds": dict(sum((Counter(event.get("seconds", {})) for event in record.events), Counter[str]())),
     }
+
+
+def _attackers(rounds: Sequence[Mapping[str, Any]]) -> list[int] | None:
+    if any("malicious" not in event for event in rounds):
+        return None
+    return sorted({int(client) for event in rounds for client in event["malicious"]})
 
 
 def state(record: RunRecord) -> str:
@@ -81,14 +88,14 @@ def state(record: RunRecord) -> str:
 
 def backdoor_survival(record: RunRecord) -> Document | None:
     """How many rounds attack success stayed at one half or more after the last attack; None if the schedule has not ended."""
-    attacked = [event["round"] for event in record.rounds if event["malicious"]]
+    attacked = [event["round"] for event in record.rounds if event.get("malicious")]
     success = {
         event["round"]: event["attack_success"] for event in record.evaluations if event.get("attack_success") is not None
     }
     if not attacked or not success or max(success) <= attacked[-1]:
         return None
     last, adversary = attacked[-1], record.experiment.adversary
-    attackers = {client for event in record.rounds for client in event["malicious"]}
+    attackers = _attackers(record.rounds) or []
     to_come = range(last + 1, record.experiment.run.rounds)
     if any(adversary.when.is_active(round, number) for round in to_come for number in range(len(attackers))):
         return None

@@ -1,6 +1,6 @@
 """What a server holds against the answers of a round: the same screening, rule and buffers as in the simulator."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -8,19 +8,16 @@ from torch import Tensor, nn
 
 from phalanx.core.capabilities import Capability, require
 from phalanx.core.errors import ConfigError
-from phalanx.core.events import Event, Value
+from phalanx.core.events import Event
 from phalanx.core.families import Aggregator, Trainer
 from phalanx.core.types import Aggregate, Root, RoundContext, Samples, State
 from phalanx.flower.answers import Received, believed
 from phalanx.flower.wire import Wire
 from phalanx.server import Rejection, Screening
 from phalanx.server.aggregation import aggregate, combined_buffers, owned, root
-from phalanx.server.events import Stopwatch, round_values
+from phalanx.server.events import Stopwatch, number, round_values
 from phalanx.server.state import FederationState
 from phalanx.training.engines.loop import use_channels_last
-
-NOBODY_KNOWS: Mapping[str, Value] = {"malicious": [], "attack": {}}
-"""What a simulator's event holds, too, and a real server cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +89,14 @@ class Defence:
             updates=updates,
             aggregate=result,
             rejected=rejected,
-            loss=believed(received.losses, accepted),
             kept_model=reason,
         )
+        loss = number(believed(received.losses, accepted))
         return Verdict(
             result=result,
             buffers=combined_buffers(result, updates, context),
             memory=owned(memory, received.rows),
-            event=Event("round", state.round, {**values, **NOBODY_KNOWS, "seconds": watch.seconds}),
+            event=Event("round", state.round, {**values, "claimed_loss": loss, "seconds": watch.seconds}),
             rejected=rejected,
         )
 

@@ -26,7 +26,7 @@ def check(record: RunRecord) -> None:
 
 
 def _check_round(event: Mapping[str, Any]) -> None:
-    for clients in (event["clients"], event["malicious"], *event["rejected"].values()):
+    for clients in (event["clients"], event.get("malicious", ()), *event["rejected"].values()):
         _check_numbers(dict(enumerate(clients)))
     _check_numbers({name: event.get(name) for name in NUMBERS})
     _check_numbers(dict(enumerate(event.get("influence", ()))))

@@ -54,7 +54,12 @@ class Group:
     @cached_property
     def attackers(self) -> frozenset[int]:
         """Everyone who was malicious in a round of the first run. It is the truth, which no rule has seen."""
-        return frozenset(client for event in self.runs[0].rounds for client in event["malicious"])
+        return frozenset(client for event in self.runs[0].rounds for client in event.get("malicious", ()))
+
+    @cached_property
+    def knows_attackers(self) -> bool:
+        """Whether the first run tells who attacked. A federation of real nodes cannot."""
+        return all("malicious" in event for event in self.runs[0].rounds)
 
 
 @dataclass(frozen=True)

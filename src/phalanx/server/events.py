@@ -38,15 +38,13 @@ def round_values(
     updates: Updates,
     aggregate: Aggregate,
     rejected: Sequence[Rejection],
-    loss: float | None,
     kept_model: str | None,
 ) -> dict[str, Value]:
     """The values of a round's event. `absent` counts sampled clients that sent nothing, by why."""
     values: dict[str, Value] = {
         "sampled": sampled,
         **absent,
-        "received": len(updates) + len(rejected),
-        "loss": number(loss),
+        "received": len({*updates.ids.tolist(), *(one.client for one in rejected)}),
         "update_norm": None if aggregate.update is None else number(float(torch.linalg.vector_norm(aggregate.update))),
         "clients": updates.ids.tolist(),
         "rejected": by_reason(rejected),

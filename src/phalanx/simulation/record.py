@@ -32,9 +32,9 @@ def round_event(
         updates=updates,
         aggregate=aggregate,
         rejected=rejected,
-        loss=loss,
         kept_model=kept_model,
     )
+    values["loss"] = number(loss)
     values["malicious"] = list[Value](sorted(malicious))
     if malicious and len(updates):
         bad = torch.tensor([client in malicious for client in updates.ids.tolist()])

@@ -33,9 +33,13 @@ class Plane:
     points: NDArray[np.float64]
     malicious: NDArray[np.bool_]
     kept: NDArray[np.bool_]
+    is_known: bool = True
+    """Whether anybody can tell who is malicious; if not, all points have one colour."""
 
     def described(self) -> str:
         """How many of either side were kept, in words."""
+        if not self.is_known:
+            return f"round {self.round}: {int(self.kept.sum())} of {len(self.kept)} clients kept"
         bad, good = (f"{int(self.kept[side].sum())} of {int(side.sum())}" for side in (self.malicious, ~self.malicious))
         return f"round {self.round}: {bad} attackers and {good} honest clients kept"
 
@@ -68,12 +72,13 @@ def planes(group: Group) -> list[Plane]:
 
 
 def _plane(event: EventDict) -> Plane:
-    malicious, clients = set(event["malicious"]), event["clients"]
+    malicious, clients = set(event.get("malicious", ())), event["clients"]
     return Plane(
         event["round"] + 1,
         np.array(event["embedding"], dtype=float).reshape(len(clients), 2),
         np.array([client in malicious for client in clients]),
         np.array(event.get("influence", [1.0] * len(clients))) > 0,
+        "malicious" in event,
     )
 
 
@@ -97,8 +102,7 @@ def _draw(found: Sequence[Plane], *, rooted: bool) -> Figure:
         figure = Figure(figsize=(max(4.4, SIDE * len(found)), SIDE + 0.6))
         for axes, plane in zip(figure.subplots(1, len(found), squeeze=False)[0], found):
             _scatter(axes, plane, rooted=rooted)
-        has_attackers = any(plane.malicious.any() for plane in found)
-        figure.legend(handles=_legend(has_attackers, rooted), loc="outside lower left", ncols=5, columnspacing=1.2)
+        figure.legend(handles=_legend(found, rooted), loc="outside lower left", ncols=5, columnspacing=1.2)
     return figure
 
 
@@ -119,11 +123,13 @@ def _scatter(axes: Axes, plane: Plane, *, rooted: bool) -> None:
         spine.set(visible=True, color=GRID)
 
 
-def _legend(has_attackers: bool, rooted: bool) -> list[Line2D]:
+def _legend(found: Sequence[Plane], rooted: bool) -> list[Line2D]:
+    has_attackers = any(plane.malicious.any() for plane in found)
+    others = "honest" if all(plane.is_known for plane in found) else "client"
     marks = [
         *([("attacker, rejected", ATTACK, "x"), ("attacker, kept", ATTACK, "o")] if has_attackers else []),
-        ("honest, rejected", HONEST, "x"),
-        ("honest, kept", HONEST, "o"),
+        (f"{others}, rejected", HONEST, "x"),
+        (f"{others}, kept", HONEST, "o"),
         *([("server", INK, "*")] if rooted else []),
     ]
     return [Line2D([], [], linestyle="none", color=colour, marker=marker, label=label) for label, colour, marker in marks]

@@ -50,6 +50,8 @@ class Influences:
     num_clients: int
     clients_per_row: int
     rounds_per_column: int
+    others: str = "honest"
+    """What those are who are not known as attackers: of real nodes nobody knows it."""
 
 
 class Influence(Panel):
@@ -81,7 +83,7 @@ def influences(group: Group) -> Influences:
     """The first run's influences, binned so that a picture shows them all."""
     run = group.runs[0]
     attackers = sorted(group.attackers)
-    seen = [client for event in run.rounds for client in (*event["clients"], *event["malicious"], *_screened(event))]
+    seen = [client for event in run.rounds for client in (*event["clients"], *event.get("malicious", ()), *_screened(event))]
     num_clients = max(len(run.manifest.get("client_samples", ())), max(seen, default=0) + 1)
     per_row = bin_size(num_clients, MOST_ROWS)
     per_column = bin_size(len(run.rounds), MOST_COLUMNS)
@@ -98,12 +100,15 @@ def influences(group: Group) -> Influences:
         column, clients = place // per_column, row[np.array(event["clients"], dtype=int)]
         np.add.at(arrived[:, column], clients, 1)
         np.add.at(screened[:, column], row[np.array(_screened(event), dtype=int)], 1)
-        np.add.at(malicious[:, column], row[np.array(event["malicious"], dtype=int)], 1)
+        np.add.at(malicious[:, column], row[np.array(event.get("malicious", ()), dtype=int)], 1)
         if "influence" in event:
             np.add.at(total[:, column], clients, np.array(event["influence"]) * len(clients))
+    others = "honest" if group.knows_attackers else "clients"
     with np.errstate(invalid="ignore"):
         share = total / arrived if attributes else np.full(shape, np.nan)
-    return Influences(share, arrived, screened, malicious, attacker_rows, len(attackers), num_clients, per_row, per_column)
+    return Influences(
+        share, arrived, screened, malicious, attacker_rows, len(attackers), num_clients, per_row, per_column, others
+    )
 
 
 def pixels(found: Influences) -> NDArray[np.uint8]:
@@ -144,11 +149,12 @@ def _described(group: Group, found: Influences) -> str:
         return f"Which of {found.num_clients} clients took part in which round; the rule attributes no influence."
     lost = total = 0
     for event in group.runs[0].rounds:
-        malicious = set(event["malicious"])
+        malicious = set(event.get("malicious", ()))
         mine = [share for client, share in zip(event["clients"], event.get("influence", ())) if client in malicious]
         lost, total = lost + sum(share == 0 for share in mine), total + len(mine)
     attacked = f" The rule gave no weight to {lost:,} of the attackers' {total:,} updates." if total else ""
-    return f"Influence of {found.num_clients} clients, {found.num_attackers} of them attackers, in each round.{attacked}"
+    attackers = f"{found.num_attackers} of them attackers" if group.knows_attackers else "of whom nobody knows who attacks"
+    return f"Influence of {found.num_clients} clients, {attackers}, in each round.{attacked}"
 
 
 def _draw(found: Influences, rounds: int, *, wide: bool) -> Figure:
@@ -159,7 +165,7 @@ def _draw(found: Influences, rounds: int, *, wide: bool) -> Figure:
     for side in ("top", "right", "bottom", "left"):
         axes.spines[side].set_visible(True)
         axes.spines[side].set_color(GRID)
-    bands = [(0, found.attacker_rows, found.num_attackers, "attacker"), (found.attacker_rows, rows, None, "honest")]
+    bands = [(0, found.attacker_rows, found.num_attackers, "attacker"), (found.attacker_rows, rows, None, found.others)]
     ticks = [((low + high) / 2, _band_name(found, number, noun)) for low, high, number, noun in bands if high > low]
     axes.set_yticks([middle for middle, _ in ticks], [name for _, name in ticks], rotation=90, va="center")
     if 0 < found.attacker_rows < rows:
@@ -183,7 +189,7 @@ def _legend(found: Influences) -> list[Patch | Line2D]:
     dropped.set_label("screened out")
     return [
         *([Patch(color=ATTACK, label="attacker", alpha=0.8)] if found.num_attackers else []),
-        Patch(color=HONEST, label="honest", alpha=0.8),
+        Patch(color=HONEST, label=found.others, alpha=0.8),
         *([] if np.isnan(found.share).all() else [no_weight]),
         *([dropped] if found.screened.any() else []),
     ]

@@ -12,9 +12,9 @@ from phalanx.report.series import bin_size
 from phalanx.report.style import LINES, PAPER, figure_with_axes
 
 MOST_PICTURES = 4
-OF_ATTACKERS, OF_HONEST = "no weight: attackers", "no weight: honest"
+OF_ATTACKERS, OF_HONEST, OF_UNKNOWN = "no weight: attackers", "no weight: honest", "no weight"
 ABSENT = {"dropped_out": "dropped out", "no_samples": "no samples"}
-COLOURS = {OF_ATTACKERS: LINES[1], OF_HONEST: LINES[0]}
+COLOURS = {OF_ATTACKERS: LINES[1], OF_HONEST: LINES[0], OF_UNKNOWN: LINES[0]}
 HATCHES = ("", "", "////", "....", "xx")
 
 
@@ -62,10 +62,12 @@ def rejected(group: Group) -> dict[str, list[float]]:
 
 
 def _counts(event: dict[str, Any]) -> dict[str, int]:
-    malicious = set(event["malicious"])
     unweighted = [client for client, share in zip(event["clients"], event.get("influence", ())) if share == 0]
-    of_attackers = sum(client in malicious for client in unweighted)
-    by_rule = {OF_ATTACKERS: of_attackers, OF_HONEST: len(unweighted) - of_attackers}
+    if "malicious" in event:
+        of_attackers = len(set(unweighted).intersection(event["malicious"]))
+        by_rule = {OF_ATTACKERS: of_attackers, OF_HONEST: len(unweighted) - of_attackers}
+    else:
+        by_rule = {OF_UNKNOWN: len(unweighted)}
     screened = {f"screened: {reason}": len(clients) for reason, clients in event["rejected"].items()}
     return by_rule | screened | {name: int(event.get(key, 0)) for key, name in ABSENT.items()}
 
