@@ -35,6 +35,14 @@ def test_nobody_and_everybody(world, nets, share, steps):
     assert rows.steps.tolist() == [steps] * 3
 
 
+def test_the_servers_own_update_is_that_of_the_others_whatever_the_coins_say(world, nets):
+    here = world(nets["mlp"], (6, 6))
+    cohort = Cohort((-1,), (0,), here.cohort.samples, (here.index[0],))
+    rows = here.rows()
+    PartialDeployment(FEW, MANY, share=1.0).train(cohort, {}, here.context, rows)
+    assert rows.steps[0] == 3
+
+
 def test_more_have_it_where_the_share_is_larger_and_they_keep_it(world, nets):
     here = world(nets["mlp"], (4,) * 30)
     quarter, half = (here.train(PartialDeployment(FEW, MANY, share=share)).steps == 1 for share in (0.25, 0.6))

@@ -16,7 +16,8 @@ class PartialDeployment(Trainer):
 
     What a clients' defence is worth where not everybody takes part: FLIP assumes that every honest client does. Attackers draw,
     too, where they train as the honest do. Of n clients n · share ± √(n · share · (1 − share)) have the trainer, whatever their
-    place in the partition; who has it depends on the seed alone. No privacy is claimed for the mixture.
+    place in the partition; who has it depends on the seed alone. The server's own update, on root data, is made with `others`:
+    the defence is installed at clients. No privacy is claimed for the mixture.
 
     >>> from phalanx.training import SGD, Flip
     >>> PartialDeployment(Flip(), SGD(0.1, epochs=1)).share
@@ -47,6 +48,8 @@ class PartialDeployment(Trainer):
         return new
 
     def _has_it(self, client: int, context: RoundContext) -> bool:
+        if client < 0:  # the server's own update: a coin of its own would make FLTrust's reference another method's
+            return False
         drawn = torch.rand((), generator=rng.generator(context.seed, "partial deployment", 0, client))
         return bool(drawn < self.share)
 
