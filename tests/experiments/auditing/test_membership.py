@@ -60,3 +60,10 @@ def test_the_comparison_is_that_of_a_loop():
 def test_no_model_is_refused():
     with pytest.raises(ConfigError, match="at least one model"):
         infer_membership(BY_HEART, 0, data=BY_HEART.data.load())
+
+
+def test_a_training_that_diverges_is_refused():
+    data = BY_HEART.data.load()
+    broken = replace(data, train=replace(data.train, images=data.train.images * torch.nan))
+    with pytest.raises(ConfigError, match="diverged"):
+        infer_membership(BY_HEART, 1, data=broken)

@@ -41,7 +41,7 @@ class Membership:
 def infer_membership(experiment: Experiment, models: int, *, model: nn.Module | None = None, data: DataSplit) -> Membership:
     """Train `models` times as the experiment says, without attackers, each time on another half of the samples.
 
-    Raises: ConfigError for fewer than one model, or what running the experiment raises.
+    Raises: ConfigError for fewer than one model, or one whose losses are NaN; what running the experiment raises.
     """
     if models < 1:
         raise ConfigError(f"Membership inference needs at least one model; got {models}.")
@@ -64,8 +64,7 @@ def measured(margins: Tensor, is_member: Tensor) -> Membership:
     by_loss = fmean(auc(margin, member) for margin, member in zip(margins, is_member))
     by_likelihood = None
     if models >= 3:
-        targets = range(models)
-        by_likelihood = fmean(_by_likelihood(margins, is_member, target) for target in targets)
+        by_likelihood = fmean(_by_likelihood(margins, is_member, target) for target in range(models))
     return Membership(models, samples, by_loss, by_likelihood)
 
 
@@ -87,7 +86,9 @@ def _margins(model: nn.Module, samples: Samples, judged: Tensor) -> Tensor:
             images, labels = samples.pixels(index)
             logits = model(samples.normalize(images).to(device)).double().cpu()
             losses.append(cross_entropy(logits, labels, reduction="none"))
-    loss = torch.cat(losses).clamp(min=1e-12)
+    loss = torch.cat(losses).clamp(1e-12, 500.0)
+    if loss.isnan().any():
+        raise ConfigError("A shadow model's training diverged: its losses are NaN, and tell nothing. Lower training.lr.")
     return -torch.log(torch.expm1(loss))  # log(p / (1 - p)) for p = exp(-loss)
 
 
