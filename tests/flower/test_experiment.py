@@ -1,6 +1,7 @@
 """A whole experiment in Flower: honest and malicious clients, the test set, the folder that it leaves behind."""
 
 import json
+import stat
 from dataclasses import replace
 
 import pytest
@@ -46,8 +47,9 @@ DIGITS = Experiment(
 
 
 def federate(experiment, folder, *, grid=None):
+    """With the experiment's own seed on the server, too, so that it draws what the simulator draws."""
     grid = grid or InProcessGrid([experiment_client(experiment)] * experiment.partition.num_clients)
-    return serve(experiment, grid, folder=folder, round_seconds=1)
+    return serve(experiment, grid, folder=folder, round_seconds=1, seed=experiment.run.seed)
 
 
 def test_an_unattacked_experiment_ends_in_the_bytes_of_phalanx_run(tmp_path):
@@ -157,6 +159,22 @@ def test_a_kill_before_the_result_is_written_costs_no_number(tmp_path):
     (tmp_path / "result.json").unlink()
     assert federate(DIGITS, tmp_path) == summary
     assert summary["final"]["accuracy"] > 0.8
+
+
+def test_what_the_server_draws_no_node_can_draw_again(tmp_path):
+    """The experiment travels with its seed; the server's own stays in its folder, and a resumed federation has the same."""
+    drawing = replace(DIGITS, participation=FixedSize(size=3), run=RunSettings(rounds=6, seed=1))
+    clients = []
+    for name in ("one", "two"):
+        grid = InProcessGrid([experiment_client(drawing)] * 5)
+        serve(drawing, grid, folder=tmp_path / name, round_seconds=1)
+        events = map(json.loads, (tmp_path / name / "events.jsonl").read_text().splitlines())
+        clients.append([event["clients"] for event in events if event["event"] == "round"])
+    assert clients[0] != clients[1]
+    seed = tmp_path / "one" / "seed"
+    assert (stat.S_IMODE(seed.stat().st_mode), len(seed.read_text()) > 30) == (0o600, True)
+    (tmp_path / "one" / "result.json").unlink()
+    serve(drawing, InProcessGrid([experiment_client(drawing)] * 5), folder=tmp_path / "one", round_seconds=1)
 
 
 def test_a_node_may_bring_its_own_data_and_need_not_have_the_experiments(tmp_path, monkeypatch):

@@ -4,6 +4,8 @@
 """
 
 import json
+import os
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -81,17 +83,20 @@ def serve(
     min_nodes: int | None = None,
     wait_seconds: float = 300.0,
     quorum: int = 1,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Run the server's side of an experiment to its end; what result.json holds.
 
     Args:
-        experiment: its rule, server step, screening, participation, seed, root and test samples.
+        experiment: its rule, server step, screening, participation, root and test samples.
         grid: the nodes, as Flower hands them to a server app.
         folder: config, events, checkpoints and the result. An unfinished federation in it is gone on with.
         round_seconds: how long a round waits for its slowest node.
         min_nodes: how many nodes the first round waits for; None: one for each of the experiment's clients.
         wait_seconds: how long the start waits for them, and a round for a quorum of them.
         quorum: a round with fewer accepted updates keeps the model.
+        seed: of what is drawn on the server: who takes part, what a rule looks at, its noise. None: one of the operating
+            system's, kept in the folder. The experiment's own travels to every node, which could draw the same.
 
     Raises: a PhalanxError, in one sentence, for whatever ends the federation early.
     """
@@ -108,7 +113,7 @@ def serve(
         server=experiment.server,
         screening=experiment.screening,
         participation=experiment.participation,
-        seed=experiment.run.seed,
+        seed=_secret_seed(folder) if seed is None else seed,
         run=experiment.digest(),
         model=model,
         root=federation.root,
@@ -137,9 +142,25 @@ def _final(events: Path) -> dict[str, Value]:
     """The numbers of the last round and test, of which an earlier process may have told."""
     row = dict[str, Value]()
     for event in map(json.loads, events.read_text(encoding="utf-8").splitlines()):
-        plain = {name: value for name, value in event.items() if isinstance(value, int | float) or value is None}
+        plain: dict[str, Value] = {
+            name: value for name, value in event.items() if isinstance(value, int | float) or value is None
+        }
         row = plain if event["event"] == "round" else {**row, **plain}
     return row
+
+
+def _secret_seed(folder: Path) -> int:
+    """The same one in a resumed federation; nobody but the server's owner can read it."""
+    path, draft = folder / "seed", folder / ".seed.draft"
+    try:
+        if not path.exists():
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{secrets.randbits(128)}\n")
+            draft.replace(path)
+        return int(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"The server's seed in {folder} cannot be read or written: {error}.") from None
 
 
 def _claim(folder: Path, experiment: Experiment) -> None:

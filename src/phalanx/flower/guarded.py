@@ -120,8 +120,8 @@ class Guarded(Strategy, ABC):
         self._log(event)
         counted = ("sampled", "received", "no_answer")
         numbers = {name.replace("_", "-"): int(str(event.values[name])) for name in counted}
-        counts = {**numbers, "rejected": len(verdict.rejected), "kept-model": int(step.arrays is None)}
-        return step.arrays, MetricRecord(counts)
+        kept = int(step.arrays is None)
+        return step.arrays, MetricRecord({**numbers, "rejected": len(verdict.rejected), "kept-model": kept})
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """Nobody: what clients say of a model is a claim. Test it on the server, with `evaluate_fn`."""
