@@ -36,7 +36,7 @@ class DPSGD(LocalTrainer):
 
     The noise has norm z C √d: take few parameters, large batches, few steps. A client as a whole is not hidden, for that noise
     belongs on the server; and it is no defence against attackers, who add no noise. Models that mix the samples of a batch, as
-    BatchNorm does, are refused. Time: about 1.8 of SGD's for a CNN; 4 where drawing d normal numbers is most of a step. Memory:
+    BatchNorm does, are refused. Time: about 1.9 of SGD's for a CNN; 7 where drawing d normal numbers, in float64, is most of a step. Memory:
     SGD's and a few examples' gradients of convolutions; with `gradients="vmap"` all gradients of up to 32 examples.
 
     Reference: Abadi et al., Deep Learning with Differential Privacy, CCS 2016 (arXiv 1607.00133), Algorithm 1.
