@@ -17,7 +17,7 @@ from phalanx.cli import federating
 from phalanx.cli.main import app as command
 from phalanx.config import Experiment
 from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError
-from phalanx.flower import InProcessGrid
+from phalanx.flower import InProcessGrid, keys
 from phalanx.flower.keys import make_keys
 from phalanx.flower.project import quorum
 from phalanx.server import AllClients, FixedSize, Poisson
@@ -169,6 +169,34 @@ def test_a_nodes_key_pair_fits_together_and_is_no_other_nodes(tmp_path):
         assert private.public_key() == public
         publics.append(public)
     assert publics[0] != publics[1]
+
+
+def test_keys_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A kill after the first files must not leave a folder that `up` takes for complete."""
+
+    def write_until_killed(path, data, write=keys._write):
+        if path.name == "server.key":
+            raise KeyboardInterrupt
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "_write", write_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_keys(tmp_path / "keys", 1)
+    assert not (tmp_path / "keys").exists()
+    make_keys(tmp_path / "keys", 1)
+    keys.check_keys(tmp_path / "keys", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["keys"]
+
+
+def test_too_few_keys_and_old_ones_are_refused_in_a_sentence(tmp_path, monkeypatch):
+    make_keys(tmp_path / "keys", 1)
+    with pytest.raises(ConfigError, match="no key for node 2 of 3"):
+        keys.check_keys(tmp_path / "keys", 3)
+    monkeypatch.setattr(keys, "DAYS", -1 / 1440)
+    make_keys(tmp_path / "old", 1)
+    with pytest.raises(ConfigError, match="was valid until"):
+        keys.check_keys(tmp_path / "old", 1)
 
 
 def test_keys_are_never_overwritten(tmp_path):

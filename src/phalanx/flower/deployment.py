@@ -17,7 +17,7 @@ import tomli_w
 from phalanx.core.errors import FederationError
 from phalanx.core.processes import die_with_parent
 from phalanx.flower import submission
-from phalanx.flower.keys import make_keys
+from phalanx.flower.keys import check_keys, make_keys
 from phalanx.flower.submission import ask, environment, last_line
 
 CONNECTION = "local"
@@ -48,6 +48,7 @@ class Deployment:
         self.home.mkdir(mode=0o700, exist_ok=True)
         if not (self.keys / "ca.crt").exists():
             make_keys(self.keys, self.nodes)
+        check_keys(self.keys, self.nodes)
         table = {"address": f"127.0.0.1:{self.port}", "root-certificates": str(self.keys / "ca.crt")}
         (self.home / "config.toml").write_text(tomli_w.dumps({"superlink": {"default": CONNECTION, CONNECTION: table}}))
         try:

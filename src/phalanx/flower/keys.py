@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from shutil import rmtree
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -24,7 +25,7 @@ DAYS = 90
 
 
 def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ()) -> None:
-    """Write all keys into a folder of mode 0700, private ones with mode 0600. Nothing that is there is overwritten.
+    """Write a folder of mode 0700 with all keys, private ones with mode 0600: whole or not at all. Nothing is overwritten.
 
     Args:
         folder: new or empty.
@@ -33,14 +34,36 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ()) -> None:
 
     Raises: ConfigError if the folder is not empty, CheckpointError if it cannot be written.
     """
+    folder = folder.resolve()
+    draft = folder.with_name(f".{folder.name}.draft")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder} is not empty; keys are never overwritten. Name another folder.")
-        folder.chmod(0o700)
-        _write_all(folder, nodes, hosts)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        rmtree(draft, ignore_errors=True)  # of an attempt that was killed: half a set of keys is none
+        draft.mkdir(mode=0o700)
+        _write_all(draft, nodes, hosts)
+        draft.replace(folder)
     except OSError as error:
         raise CheckpointError(f"The keys cannot be written into {folder}: {error.strerror}.") from None
+
+
+def check_keys(folder: Path, nodes: int) -> None:
+    """Refuse keys that a federation of so many nodes cannot be started with.
+
+    Raises: ConfigError if there are too few, or their time is over.
+    """
+    if missing := [number for number in range(1, nodes + 1) if not (folder / f"node-{number}").exists()]:
+        raise ConfigError(
+            f"{folder} has no key for node {missing[0]} of {nodes}; lower --nodes, or make a new folder: "
+            f"phalanx flower keys DIR --nodes {nodes}."
+        )
+    end = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes()).not_valid_after_utc
+    if end < datetime.now(UTC):
+        raise ConfigError(
+            f"The certificate in {folder} was valid until {end:%Y-%m-%d}; remove the folder, or make another one: "
+            "phalanx flower keys DIR."
+        )
 
 
 def _write_all(folder: Path, nodes: int, hosts: Sequence[str]) -> None:
