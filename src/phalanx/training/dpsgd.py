@@ -36,8 +36,8 @@ class DPSGD(LocalTrainer):
 
     The noise has norm z C √d: take few parameters, large batches, few steps. A client as a whole is not hidden, for that noise
     belongs on the server; and it is no defence against attackers, who add no noise. Models that mix the samples of a batch, as
-    BatchNorm does, are refused. Time: about 1.9 of SGD's for a CNN; 7 where drawing d normal numbers, in float64, is most of a step. Memory:
-    SGD's and a few examples' gradients of convolutions; with `gradients="vmap"` all gradients of up to 32 examples.
+    BatchNorm does, are refused. Time: about 1.9 of SGD's for a CNN; 7 where drawing d normal numbers, in float64, is most of a
+    step. Memory: SGD's and a few examples' gradients of convolutions; with `gradients="vmap"` those of up to 32 examples.
 
     Reference: Abadi et al., Deep Learning with Differential Privacy, CCS 2016 (arXiv 1607.00133), Algorithm 1.
     Differs from the paper: batches are Poisson and divided by what is expected, as its analysis has it; momentum and weight
