@@ -1,7 +1,5 @@
 """`run`: an experiment from its config to its result. The command line does the same."""
 
-import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
@@ -13,15 +11,15 @@ from torch import nn
 
 from phalanx.config import Experiment
 from phalanx.core import rng
-from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted, Stopped
+from phalanx.core.errors import ConfigError
 from phalanx.core.events import Event, Sink
 from phalanx.core.types import DataSplit
 from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
+from phalanx.experiments.driving import drive
 from phalanx.experiments.folder import RunFolder
 from phalanx.experiments.privacy import announced, recharged, spent
 from phalanx.experiments.record import experiment_of
-from phalanx.experiments.signals import Signalled, stop_signals
 from phalanx.experiments.watching import check_trackers, end, watched
 from phalanx.models import model_sha256
 from phalanx.simulation import FederationState, Simulation
@@ -98,7 +96,7 @@ def run_on(
             event = announced(simulation.accounts, state)
             for listener in sinks if is_told and not is_recharged else listeners:
                 listener.emit(event)
-        state, ending = _drive(simulation, state, folder, listeners)
+        state, ending = drive(simulation, state, folder, listeners)
         module = simulation.load(state).eval()
         summary = {**_summary(experiment, history.rows, module), **ending}
         if simulation.accounts:
@@ -182,55 +180,6 @@ def _restore(
         for sink in sinks:
             sink.emit(Event("resumed", state.round, {"remarks": [*remarks, *damaged]}))
     return going_on, going_on is not restored
-
-
-def _drive(
-    simulation: Simulation, state: FederationState, folder: RunFolder | None, listeners: Sequence[Sink]
-) -> tuple[FederationState, dict[str, Any]]:
-    """All rounds that are left, and what the result says of an early end. A stop signal saves the last finished round."""
-    run, every = simulation.experiment.run, simulation.experiment.evaluation.every
-    ending: dict[str, Any] = {}
-    # State and events change hands in one assignment, so that a signal at any moment finds them in step.
-    done = (state, folder.position() if folder else {})
-    saved = time.monotonic()
-    try:
-        with stop_signals():
-            try:
-                while done[0].round < run.rounds:
-                    following, event = simulation.step(done[0])
-                    if folder and simulation.accounts:
-                        folder.ledger.write(simulation.accounts.receipt(done[0], following))
-                    last = following.round == run.rounds
-                    events = [event]
-                    if last or (every and following.round % every == 0):
-                        events.append(simulation.evaluate(following))
-                    for event in events:
-                        for listener in listeners:
-                            listener.emit(event)
-                    done = (following, folder.position() if folder else {})
-                    if folder and (last or time.monotonic() - saved >= run.checkpoint_seconds):
-                        folder.save(*done)
-                        saved = time.monotonic()
-            except PrivacyBudgetExhausted as reason:
-                ending = {"stopped": str(reason)}
-                if folder:
-                    folder.save(*done)
-                if not every or done[0].round % every:
-                    event = simulation.evaluate(done[0])
-                    for listener in listeners:
-                        listener.emit(event)
-            except Signalled:
-                if folder:
-                    folder.save(*done)
-                raise
-    except Signalled as stop:
-        if folder is None:
-            raise KeyboardInterrupt from None
-        reached = f"Stopped after round {done[0].round} of {run.rounds}; nothing is lost."
-        raise Stopped(
-            f"{reached} Go on with: phalanx resume {shlex.quote(str(folder.path))}", exit_code=128 + stop.number
-        ) from None
-    return done[0], ending
 
 
 def _summary(experiment: Experiment, rows: list[dict[str, Any]], module: nn.Module) -> dict[str, Any]:
