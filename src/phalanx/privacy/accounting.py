@@ -28,7 +28,7 @@ class Counting(TypedDict, total=False):
 
     sampling: Sampling
     accountant: AccountantName
-    neighbours: Neighbours
+    neighbours: Neighbours | None
 
 
 def epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float, **counting: Unpack[Counting]) -> float:

@@ -50,7 +50,7 @@ class ATS(Augmentation, kind="ats"):
         signs = (2 * torch.randint(2, (count, longest), generator=generator) - 1).to(images.device)
         # What `Samples.pixels` made of bytes comes back as those very bytes.
         pixels = (images * 255).round().clamp(0, 255).to(torch.uint8)
-        for number in chosen.unique().tolist():  # of no images pillow cannot make a shear
+        for number in sorted(set(chosen.tolist())):  # of no images pillow cannot make a shear
             rows = (chosen == number).nonzero().flatten()
             for place, index in enumerate(self.policies[number]):
                 pixels[rows] = TRANSFORMATIONS[index](pixels[rows], signs[rows, place])
