@@ -1,4 +1,4 @@
-"""`phalanx flower init`: an experiment as a small Flower app of four files, to be read, changed and run by `flwr run`."""
+"""`phalanx flower init`: an experiment as a small Flower app of five files, to be read, changed and run by `flwr run`."""
 
 import json
 import re
