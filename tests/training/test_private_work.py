@@ -1,6 +1,7 @@
 """Poisson batches and noise: what the privacy of DP-SGD rests on."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -107,6 +108,22 @@ def test_the_same_seed_gives_the_same_noise_and_another_client_or_round_another(
     assert torch.equal(drawn(3, 0), drawn(3, 0))
     assert not torch.equal(drawn(3, 0), drawn(3, 1))
     assert not torch.equal(drawn(3, 0), drawn(4, 0))
+
+
+def test_another_experiment_of_the_same_seed_has_other_batches_and_noise(world, nets):
+    here = world(nets["mlp"], (20,))
+
+    def drawn(run):
+        here.context = replace(here.context, run=run)
+        client, noise = work(here).client(0), torch.empty(50)
+        client.draw_noise(noise)
+        return taken(client), noise
+
+    (batches, noise), (same, again), (others, other) = drawn("one"), drawn("one"), drawn("another")
+    assert torch.equal(noise, again)
+    assert torch.equal(batches, same)
+    assert not torch.equal(noise, other)
+    assert not torch.equal(batches, others)
 
 
 def test_noise_is_independent_of_the_batches(world, nets):
