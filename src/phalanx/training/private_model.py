@@ -46,7 +46,7 @@ def check_private(model: nn.Module, samples: Samples, trial: Trial) -> None:
         except Exception as error:
             raise ConfigError(
                 f"DPSGD cannot work out the gradients of single examples in this {type(model).__name__}: "
-                f"{type(error).__name__}: {str(error).splitlines()[0]}"
+                + f"{type(error).__name__}: {error}".splitlines()[0]
             ) from error
 
 
@@ -62,6 +62,7 @@ def _check_behaviour(model: nn.Module, example: Tensor) -> None:
                 f"DPSGD cannot train this {type(model).__name__}: its buffer {name} remembers the examples that it has seen, "
                 "without noise. Take it out."
             )
+    # Batches of other sizes are compared in training mode, too, where nothing is drawn in it.
     is_random = not torch.equal(_logits(model, example), _logits(model, example, seed=1))
     model.train(not is_random)
     alone, first, last = (
@@ -85,7 +86,7 @@ def _logits(model: nn.Module, images: Tensor, seed: int = 0) -> Tensor:
     except Exception as error:
         raise ConfigError(
             f"DPSGD needs a model that takes batches of any size; this {type(model).__name__} fails on one of {len(images)}: "
-            f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            + f"{type(error).__name__}: {error}".splitlines()[0]
         ) from error
     return logits
 
