@@ -100,7 +100,7 @@ def _tell_result(config: dict[str, Any]) -> None:
     if not result.is_file():
         return
     final = json.loads(result.read_bytes())["final"]
-    names = ("accuracy", "attack_success", "rejected", "no_answer")
+    names = ("accuracy", "attack_success", "no_answer")
     _say(" · ".join(f"{name.replace('_', ' ')} {final[name]:.4g}" for name in names if final.get(name) is not None))
     _say(f"Next: phalanx show {folder}")
 
