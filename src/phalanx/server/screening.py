@@ -1,8 +1,8 @@
 """Screening, once, before every rule: a bad row costs its client the round, never the others.
 
 `Screening.screen` keeps the rows that are finite and not absurdly large, in the simulator and behind Flower alike. `receive` is
-for transports of your own, and for tests: it writes well-formed replies (named tensors) into rows, as `flower.answers` does with
-Flower's arrays. Both count what they drop by reason.
+for transports of your own, and for tests: it writes well-formed replies (named tensors) into rows, as `flower.answers` does
+with Flower's arrays. Both count what they drop by reason.
 """
 
 from collections.abc import Mapping, Sequence
