@@ -94,7 +94,7 @@ def test_an_attacker_does_not_reach_the_inner_strategy(twins, small):
     assert moved(TrimmedMean(num_byzantine=1)) < 0.05 * moved(Mean())
 
 
-class Normalised(Architecture):
+class BatchNormalised(Architecture):
     """An MLP behind BatchNorm."""
 
     def build(self, input_shape, num_classes, generator):
@@ -104,7 +104,7 @@ class Normalised(Architecture):
 
 def test_buffers_are_the_rules_and_not_the_inner_strategys(twins, small):
     """FedAdam would step BatchNorm's running variance by its sign, below zero in a few rounds."""
-    world = twins(replace(small, model=Normalised()))
+    world = twins(replace(small, model=BatchNormalised()))
     inner = FedAdam(min_available_nodes=6, eta=0.5)
     stepped = rounds(world, Robust(inner, aggregator=Mean(), model=world.model(), seed=small.run.seed), count=1)
     averaged = rounds(world, world.strategy(), count=1)
