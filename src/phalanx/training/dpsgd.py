@@ -19,6 +19,7 @@ from phalanx.training.local import LocalTrainer
 from phalanx.training.private_model import check_private
 from phalanx.training.private_work import PrivateWork
 from phalanx.training.sgd import Descent
+from phalanx.training.work import LocalWork
 
 
 class DPSGD(LocalTrainer):
@@ -104,33 +105,22 @@ class DPSGD(LocalTrainer):
 
     def work(self, cohort: Cohort, context: RoundContext) -> PrivateWork:
         """What a cohort does in a round, but for the gradients."""
-        lr = self.lr * self.schedule.factor(context.round)
-        return PrivateWork(
-            cohort=cohort,
-            context=context,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            steps=self.steps,
-            augment=self.augment,
-            hooks=self.hooks + cohort.hooks,
-            optimizer=lambda: self.optimizer(lr),
-            clipping=self.clipping,
-            spending=self.spending,
-            secure_rng=self.secure_rng,
-        )
+        plain = super().work(cohort, context)
+        return PrivateWork(**vars(plain), clipping=self.clipping, spending=self.spending, secure_rng=self.secure_rng)
+
+    def descend(self, work: LocalWork, model: nn.Module, out: Rows) -> None:
+        private = cast(PrivateWork, work)
+        if self.engine_for(model) == "linear":
+            private_linear.train(private, out)
+        else:
+            private_loop.train(private, model, out, self.gradients_for(model))
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         """Train the cohort in `context.model`; what is remembered between rounds is what each client has spent.
 
         Raises: ConfigError if the context has no model or the engine does not suit it.
         """
-        if context.model is None:
-            raise ConfigError("DPSGD trains a model; the round's context has none. Set RoundContext.model.")
-        work = self.work(cohort, context)
-        if self.engine_for(context.model) == "linear":
-            private_linear.train(work, out)
-        else:
-            private_loop.train(work, context.model, out, self.gradients_for(context.model))
+        super().train(cohort, state, context, out)
         spent = dict[str, Tensor]()
         if self.noise_multiplier:
             for name, index in ((f"{client}.spent", index) for client, index in zip(cohort.ids, cohort.index) if len(index)):

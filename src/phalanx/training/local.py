@@ -82,15 +82,10 @@ class LocalTrainer(Trainer, ABC):
         for augmentation in self.augment:
             augmentation.apply(images, torch.Generator())
 
-    def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
-        """Train the cohort in `context.model`; nothing is remembered between rounds.
-
-        Raises: ConfigError if the context has no model or the engine does not suit it.
-        """
-        if context.model is None:
-            raise ConfigError(f"{type(self).__name__} trains a model; the round's context has none. Set RoundContext.model.")
+    def work(self, cohort: Cohort, context: RoundContext) -> LocalWork:
+        """What a cohort does in a round, but for the gradients."""
         lr = self.lr * self.schedule.factor(context.round)
-        work = LocalWork(
+        return LocalWork(
             cohort=cohort,
             context=context,
             batch_size=self.batch_size,
@@ -100,5 +95,17 @@ class LocalTrainer(Trainer, ABC):
             hooks=self.hooks + cohort.hooks,
             optimizer=lambda: self.optimizer(lr),
         )
-        _ENGINES[self.engine_for(context.model)](work, context.model, out)
+
+    def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
+        """Train the cohort in `context.model`; nothing is remembered between rounds.
+
+        Raises: ConfigError if the context has no model or the engine does not suit it.
+        """
+        if context.model is None:
+            raise ConfigError(f"{type(self).__name__} trains a model; the round's context has none. Set RoundContext.model.")
+        self.descend(self.work(cohort, context), context.model, out)
         return {}
+
+    def descend(self, work: LocalWork, model: nn.Module, out: Rows) -> None:
+        """Do the work with the engine that suits the model."""
+        _ENGINES[self.engine_for(model)](work, model, out)
