@@ -10,6 +10,7 @@ from torch import nn
 from phalanx.config import Experiment, RunSettings
 from phalanx.core import params as flat
 from phalanx.core import rng
+from phalanx.core.families import Architecture
 from phalanx.data import Federation, Synthetic
 from phalanx.data.partitioners import Dirichlet
 from phalanx.flower import InProcessGrid, RobustStrategy, client_app
@@ -24,6 +25,14 @@ SMALL = Experiment(
     model=MLP(hidden=(5,)),
     training=SGD(lr=0.1, steps=2, batch_size=8),
 )
+
+
+class Normalised(Architecture):
+    """An MLP with BatchNorm: it has float buffers and an integer counter."""
+
+    def build(self, input_shape, num_classes, generator):
+        model = MLP(hidden=(5,)).build(input_shape, num_classes, generator)
+        return nn.Sequential(nn.BatchNorm1d(input_shape[0]), *model)
 
 
 @dataclass(frozen=True)
@@ -108,3 +117,8 @@ def _mod(spoil):
         return reply
 
     return change
+
+
+@pytest.fixture
+def normalised():
+    return Normalised()

@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
 from phalanx.aggregators import Krum, Mean, Median, MoNNA
 from phalanx.core.capabilities import Capability
-from phalanx.core.families import Architecture
 from phalanx.data import IID, Digits, RootSet
-from phalanx.models import CNN, MLP, LogisticRegression
+from phalanx.models import CNN, LogisticRegression
 from phalanx.server import FedAdam, FixedSize, Poisson, Screening, ServerSGD
 from phalanx.testing import AGGREGATORS
 from phalanx.training import DPSGD, SGD, Adam, Flip, TriggerInversion, WorkerMomentum
@@ -59,17 +57,9 @@ def test_the_linear_engine_ends_in_the_same_bytes(twins, small):
     assert_same(twins(replace(small, model=LogisticRegression())))
 
 
-class Normalised(Architecture):
-    """An MLP with BatchNorm: it has float buffers and an integer counter."""
-
-    def build(self, input_shape, num_classes, generator):
-        model = MLP(hidden=(5,)).build(input_shape, num_classes, generator)
-        return nn.Sequential(nn.BatchNorm1d(input_shape[0]), *model)
-
-
 @pytest.mark.parametrize("rule", [Mean(), Median(num_byzantine=1)], ids=lambda rule: rule.kind)
-def test_buffers_end_in_the_same_bytes(twins, small, rule):
-    assert_same(twins(replace(small, aggregator=rule, model=Normalised())))
+def test_buffers_end_in_the_same_bytes(twins, small, rule, normalised):
+    assert_same(twins(replace(small, aggregator=rule, model=normalised)))
 
 
 @pytest.mark.parametrize(

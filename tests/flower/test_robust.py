@@ -9,15 +9,12 @@ import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, FedTrimmedAvg, FedYogi, QFedAvg
-from torch import nn
 
 from phalanx.aggregators import Krum, Mean, TrimmedMean
 from phalanx.core.errors import ConfigError, PreconditionError
-from phalanx.core.families import Architecture
 from phalanx.data import IID
 from phalanx.flower import InProcessGrid, Robust
 from phalanx.flower.wire import UPDATE
-from phalanx.models import MLP
 from phalanx.privacy import CentralDP
 
 
@@ -94,17 +91,9 @@ def test_an_attacker_does_not_reach_the_inner_strategy(twins, small):
     assert moved(TrimmedMean(num_byzantine=1)) < 0.05 * moved(Mean())
 
 
-class BatchNormalised(Architecture):
-    """An MLP behind BatchNorm."""
-
-    def build(self, input_shape, num_classes, generator):
-        model = MLP(hidden=(5,)).build(input_shape, num_classes, generator)
-        return nn.Sequential(nn.BatchNorm1d(input_shape[0]), *model)
-
-
-def test_buffers_are_the_rules_and_not_the_inner_strategys(twins, small):
+def test_buffers_are_the_rules_and_not_the_inner_strategys(twins, small, normalised):
     """FedAdam would step BatchNorm's running variance by its sign, below zero in a few rounds."""
-    world = twins(replace(small, model=BatchNormalised()))
+    world = twins(replace(small, model=normalised))
     inner = FedAdam(min_available_nodes=6, eta=0.5)
     stepped = rounds(world, Robust(inner, aggregator=Mean(), model=world.model(), seed=small.run.seed), count=1)
     averaged = rounds(world, world.strategy(), count=1)
