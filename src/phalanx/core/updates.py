@@ -87,17 +87,10 @@ class Updates:
         """Σ w_i x_i, `[d]`, for weights `[n]` float64."""
         return self.rows.weighted_sum(weights)
 
-    def knowing(self, squared_distances: Tensor, gram: Tensor, norms: Tensor) -> "Updates":
-        """The same rows, of which the caller knows squared distances and `gram` `[n, n]` and norms `[n]` already (float64)."""
-        return self._informed(squared_distances=squared_distances, gram=gram, norms=norms)
-
     def measured(self, norms: Tensor) -> "Updates":
         """The same rows, whose norms `[n]` (float64) the caller has measured already."""
-        return self._informed(norms=norms)
-
-    def _informed(self, **known: Tensor) -> "Updates":
         rows: Matrix = replace(self.rows)  # type: ignore[type-var]  # a subclass is a dataclass
-        vars(rows).update(known)
+        vars(rows).update(norms=norms)
         return replace(self, rows=rows)
 
     def scaled(self, factors: Tensor) -> "Updates":

@@ -1,7 +1,8 @@
 """What a malicious row would do to a rule's result, and a search for the length that does most."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import torch
@@ -13,6 +14,7 @@ from phalanx.core import linalg, rng
 from phalanx.core.capabilities import Capability, require
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import Aggregator
+from phalanx.core.matrix import Stored
 from phalanx.core.types import AttackView, Root, RoundContext, Updates
 
 Objective: TypeAlias = Literal["distance", "against"]
@@ -22,6 +24,33 @@ COARSE = 16
 _FAR = 256.0
 _MOST_REFUSALS = 3
 _ROOT_LIKE = 100
+
+
+@dataclass(frozen=True, eq=False)
+class _Sent(Stored):
+    """All rows of one try. Only f of them are new, and those are equal; what is known of the others is worked out once."""
+
+    line: Line
+    gamma: float
+    honest: Updates
+
+    @cached_property
+    def _place(self) -> Tensor:
+        """Of every row: 0 for the new one, and from 1 on the honest ones' own."""
+        n = len(self.tensor)
+        return (torch.arange(n, device=self.device) - (n - len(self.honest)) + 1).clamp(min=0)
+
+    @cached_property
+    def norms(self) -> Tensor:
+        return torch.cat([linalg.norms(self.tensor[:1]), self.honest.norms])[self._place]
+
+    @cached_property
+    def squared_distances(self) -> Tensor:
+        return self.line.distances(self.gamma, self.honest.squared_distances)[self._place[:, None], self._place]
+
+    @cached_property
+    def gram(self) -> Tensor:
+        return self.line.gram(self.gamma, self.honest.gram)[self._place[:, None], self._place]
 
 
 class Damage:
@@ -68,14 +97,10 @@ class Damage:
         return -float(gap @ torch.nn.functional.normalize(self._mean.double(), dim=0))
 
     def _sent(self, line: Line, gamma: float) -> Updates:
-        """All rows of this try. Only f of them are new, and those are equal: the others' distances are worked out once."""
-        f, row = self._f, line.at(gamma)
-        self._updates.matrix[:f] = row
-        place = (torch.arange(len(self._updates), device=row.device) - f + 1).clamp(min=0)
-        distances, gram = line.distances(gamma, self._honest.squared_distances), line.gram(gamma, self._honest.gram)
-        norms = torch.cat([linalg.norms(row[None]), self._honest.norms])
-        pairs = (place[:, None], place)
-        return self._updates.knowing(distances[pairs], gram[pairs], norms[place])
+        """All rows of this try, in the place of the last one's."""
+        matrix = self._updates.matrix
+        matrix[: self._f] = line.at(gamma)
+        return replace(self._updates, rows=_Sent(matrix, line, gamma, self._honest))
 
     def metrics(self, gamma: float, reached: float) -> dict[str, float]:
         """What the events are told of a search that ended in this γ and this damage."""
