@@ -8,6 +8,7 @@ from phalanx.inversion.inverting_gradients import InvertingGradients
 from phalanx.inversion.labels import infer_labels
 from phalanx.inversion.linear_recovery import LinearRecovery
 from phalanx.inversion.mask_aware import MaskAware
+from phalanx.inversion.policy_scores import accuracy_score, privacy_score
 
 __all__ = [
     "DLG",
@@ -18,6 +19,8 @@ __all__ = [
     "LocalSteps",
     "MaskAware",
     "Reconstruction",
+    "accuracy_score",
     "infer_labels",
     "leak_of",
+    "privacy_score",
 ]
