@@ -15,7 +15,7 @@ from phalanx.config import EvaluationSettings, Experiment, PrivacySettings, RunS
 from phalanx.core.errors import CheckpointError, PrivacyBudgetExhausted
 from phalanx.data import IID, Synthetic
 from phalanx.experiments import RunRecord, resume, run
-from phalanx.experiments.ledger import Ledger
+from phalanx.server.ledger import Ledger
 from phalanx.experiments.privacy import stated
 from phalanx.experiments.run import prepare
 from phalanx.models import LogisticRegression

@@ -22,10 +22,10 @@ from torch import nn
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
-from phalanx.experiments.ledger import Ledger
 from phalanx.experiments.manifest import manifest
 from phalanx.models import model_sha256
 from phalanx.server.checkpoint import Checkpoint, newest, save, serialised, write_atomically
+from phalanx.server.ledger import Ledger
 from phalanx.server.lock import locked
 from phalanx.simulation import FederationState, Simulation
 

@@ -3,12 +3,12 @@
 from dataclasses import KW_ONLY, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from phalanx.core import linalg
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Trainer
-from phalanx.core.noise import SystemNoise
+from phalanx.core.noise import Noise, SystemNoise
 from phalanx.core.numbers import NonNegativeFloat32, PositiveFloat32
 from phalanx.core.privacy import Mechanism, Spending, added, refuse_float_buffers
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
@@ -56,15 +56,19 @@ class LocalDP(Trainer):
         for client, place in zip(cohort.ids, cohort.places):
             if out.status[place] != Status.SENT:
                 continue
-            row = out.matrix[place]
-            norm = linalg.norms(row[None])
-            if norm.isfinite():
-                row.copy_(linalg.scale_rows(row[None], linalg.clip_factors(norm, self.clip_norm))[0])
-            else:
-                row.zero_()  # that training diverged would tell something: such a client sends noise alone
             noise = SystemNoise() if self.secure_rng else context.noise("local dp", client)
-            row += noise.gaussian(row, self.noise_multiplier * self.clip_norm)
+            release(out.matrix[place], noise, clip_norm=self.clip_norm, noise_multiplier=self.noise_multiplier)
             out.loss[place] = torch.nan
             if self.noise_multiplier:
                 new[f"{client}.spent"] = added(state.get(f"{client}.spent"), Spending(self.noise_multiplier, 1.0, 1))
         return new
+
+
+def release(row: Tensor, noise: Noise, *, clip_norm: float, noise_multiplier: float) -> None:
+    """Clip a row `[d]` to C and add N(0, (z C)²) to it, in place."""
+    norm = linalg.norms(row[None])
+    if norm.isfinite():
+        row.copy_(linalg.scale_rows(row[None], linalg.clip_factors(norm, clip_norm))[0])
+    else:
+        row.zero_()  # that training diverged would tell something: such a client sends noise alone
+    row += noise.gaussian(row, noise_multiplier * clip_norm)
