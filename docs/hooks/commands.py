@@ -23,6 +23,7 @@ EXAMPLES = {
     "conformance": "phalanx conformance --library byzfl --json > byzfl.json",
     "audit": "phalanx audit private.toml --json > audit.json",
     "privacy plan": "phalanx privacy plan --epsilon 2 --delta 1e-5 --steps 300 --sample-rate 0.05",
+    "privacy search-policies": "phalanx privacy search-policies private.toml --policies 1600 --jobs 2 --out runs/policies",
     "flower init": "phalanx flower init experiment.toml my-federation",
     "flower keys": "phalanx flower keys keys --nodes 3 --host superlink.example.org",
     "flower up": "phalanx flower up my-federation",

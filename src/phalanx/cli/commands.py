@@ -222,6 +222,51 @@ def plan(
     )
 
 
+def search_policies(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="An experiment as TOML: its data, model, training, rounds and seed are used."),
+    ],
+    settings: Setting = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The search's folder. Default: runs/NAME-policies.")
+    ] = None,
+    policies: Annotated[
+        int, typer.Option("--policies", min=1, metavar="N", help="How many random triples of transformations.")
+    ] = 1600,
+    images: Annotated[
+        int, typer.Option("--images", min=1, metavar="N", help="How many images S_pri is a mean over: time goes with it.")
+    ] = 20,
+    threshold: Annotated[
+        float, typer.Option("--threshold", metavar="S", help="The smallest S_acc to keep, for batches of 63 images.")
+    ] = -85.0,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many of the kept ones to print.")] = 10,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, metavar="N", help="Policies at a time, one process and core each. Default: all cores."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search transformation policies (ATS): random ones, scored by what they hide (S_pri) and what they cost (S_acc).
+
+    A search that was stopped or killed goes on with the same command. What S_pri promises is not kept: measure.
+    """
+    read_toml(file)
+    from phalanx.cli.searching import search_file
+
+    search_file(
+        file,
+        settings or [],
+        out,
+        policies=policies,
+        images=images,
+        threshold=threshold,
+        top=top,
+        jobs=jobs,
+        as_json=as_json,
+    )
+
+
 def demo() -> None:
     """Attack and defend a small federation: three attacks, four rules, one table, about a minute."""
     from phalanx.cli.demonstration import demonstrate

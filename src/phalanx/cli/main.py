@@ -43,8 +43,11 @@ app.command("data")(commands.data)
 app.command("schema")(commands.schema)
 app.command("conformance")(commands.conformance)
 app.command("audit")(commands.audit)
-privacy = typer.Typer(help="What differential privacy costs.", no_args_is_help=True, rich_markup_mode="rich")
+privacy = typer.Typer(
+    help="What privacy costs: differential privacy, transformation policies.", no_args_is_help=True, rich_markup_mode="rich"
+)
 privacy.command("plan")(commands.plan)
+privacy.command("search-policies")(commands.search_policies)
 app.add_typer(privacy, name="privacy")
 app.add_typer(flower_commands.app, name="flower")
 
