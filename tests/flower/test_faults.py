@@ -10,111 +10,17 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from phalanx.aggregators import FLTrust, Mean
+from phalanx.aggregators import FLTrust, Mean, TrimmedMean
+from phalanx.attacks import Adversary, ALittleIsEnough, FirstClients, ModelReplacement, SignFlip
+from phalanx.core.errors import CapabilityError
 from phalanx.data import RootSet
-from phalanx.flower import InProcessGrid, exchange
+from phalanx.flower import InProcessGrid, RobustStrategy, attacking, exchange, faulty
 from phalanx.flower.answers import believed
+from phalanx.flower.faulty import FAULTS, hanging, stale
 from phalanx.flower.wire import UPDATE
 from phalanx.server import Screening
 
 LAST = 6  # the node that misbehaves
-
-
-def one(change, name="1.weight"):
-    """The update with one array changed."""
-
-    def spoil(content):
-        update = content[UPDATE]
-        return RecordDict({**content, UPDATE: ArrayRecord({**update, name: change(update[name])})})
-
-    return spoil
-
-
-def numbers(change):
-    return one(lambda array: Array(np.ascontiguousarray(change(array.numpy().copy()))))
-
-
-def keys(change):
-    return lambda content: RecordDict({**content, UPDATE: ArrayRecord(change(dict(content[UPDATE].items())))})
-
-
-def filled(value):
-    def fill(array):
-        array[:] = value
-        return array
-
-    return numbers(fill)
-
-
-def one_entry(value):
-    def spoil(array):
-        array.flat[0] = value
-        return array
-
-    return numbers(spoil)
-
-
-def declaring(**fields):
-    """The same bytes under another declaration."""
-
-    def lie(array):
-        told = {"dtype": array.dtype, "shape": array.shape, "stype": array.stype, "data": array.data} | fields
-        return Array(told["dtype"], told["shape"], told["stype"], told["data"])
-
-    return one(lie)
-
-
-def with_bytes(change):
-    return one(lambda array: Array(array.dtype, array.shape, array.stype, change(array.data)))
-
-
-FAULTS = {
-    "NaN": ("not finite", filled(math.nan)),
-    "one NaN": ("not finite", one_entry(math.nan)),
-    "one infinity": ("not finite", one_entry(math.inf)),
-    "1e38": ("norm over the cap", filled(1e38)),
-    "a huge norm": ("norm over the cap", filled(1e9)),
-    "a missing array": ("missing or extra tensor", keys(lambda arrays: dict(list(arrays.items())[1:]))),
-    "an extra array": ("missing or extra tensor", keys(lambda arrays: arrays | {"x": Array(np.zeros(1, np.float32))})),
-    "a renamed array": ("missing or extra tensor", keys(lambda arrays: {f"{name}x": a for name, a in arrays.items()})),
-    "no array": ("missing or extra tensor", keys(lambda arrays: {})),
-    "another record of arrays": ("wrong records", lambda content: RecordDict({**content, "more": ArrayRecord()})),
-    "no record of arrays": ("wrong records", lambda content: RecordDict({"metrics": content["metrics"]})),
-    "nothing": ("wrong records", lambda content: RecordDict()),
-    "one number for all": ("wrong size", numbers(lambda array: array.reshape(-1)[:1])),
-    "a million numbers": ("wrong size", numbers(lambda array: np.zeros(10**6, np.float32))),
-    "transposed": ("wrong shape", numbers(lambda array: array.T)),
-    "flattened": ("wrong shape", numbers(lambda array: array.reshape(-1))),
-    "float64": ("wrong dtype", numbers(lambda array: array.astype(np.float64))),
-    "integers": ("wrong dtype", numbers(lambda array: array.astype(np.int64))),
-    "complex": ("wrong dtype", numbers(lambda array: array.astype(np.complex64))),
-    "big-endian": ("wrong bytes", lambda content: one(big_endian)(content)),
-    "an unknown serialisation": ("wrong dtype", declaring(stype="pickle")),
-    "a dtype that there is not": ("wrong dtype", declaring(dtype="object")),
-    "a terabyte declared": ("wrong size", declaring(shape=(10**12,))),
-    "a million dimensions": ("wrong size", declaring(shape=(10**18,) * 10**6)),
-    "a negative shape": ("wrong size", declaring(shape=(-5, 6))),
-    "empty bytes": ("wrong number of bytes", with_bytes(lambda data: b"")),
-    "truncated bytes": ("wrong number of bytes", with_bytes(lambda data: data[:100])),
-    "one byte short": ("wrong bytes", with_bytes(lambda data: data[:-1])),
-    "a megabyte behind": ("wrong number of bytes", with_bytes(lambda data: data + bytes(10**6))),
-    "one byte behind": ("wrong bytes", with_bytes(lambda data: data + b"\0")),
-    "another format": ("wrong bytes", with_bytes(lambda data: b"\x80\x04" + data[2:])),
-    "a header that says another shape": ("wrong bytes", with_bytes(lambda data: data.replace(b"(5, 6)", b"(6, 5)"))),
-    "a header of nested brackets": ("wrong bytes", with_bytes(lambda data: data[:10] + b"(" * 118 + data[128:])),
-}
-"""By name: why it is dropped, and what becomes of an honest client's answer."""
-
-
-def big_endian(array):
-    data = array.data.replace(b"<f4", b">f4")
-    return Array(array.dtype, array.shape, array.stype, data)
-
-
-@pytest.fixture
-def without(twins, small):
-    """What five honest nodes make, the sixth being away."""
-    return lambda **fields: _without(twins(replace(small, **fields)))
 
 
 def _without(world):
@@ -131,11 +37,99 @@ def _patient(world):
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_costs_its_node_the_round_and_nobody_else(twins, small, name):
-    world, (reason, spoil) = twins(small), FAULTS[name]
-    strategy = world.strategy()
-    params, _ = world.deployed(world.grid(node_6=spoil), strategy)
+    world, fault = twins(small), FAULTS[name]
+    grid, strategy = world.grid(), world.strategy()
+    grid.apps[LAST] = world.app(fault)
+    params, _ = world.deployed(grid, strategy)
     assert torch.equal(params, _without(world)[0])
-    assert {node: dict(count) for node, count in strategy.offences.items()} == {"node-6": {reason: 3}}
+    assert {node: dict(count) for node, count in strategy.offences.items()} == {"node-6": {fault.reason: 3}}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_a_stock_app_costs_its_node_the_round_and_nobody_else(name):
+    """It sends whole models, and its arrays have other names, shapes and dtypes."""
+    arrays = ArrayRecord({"w": Array(np.ones((4, 3), np.float32)), "count": Array(np.array(3))})
+
+    def final(*mods):
+        apps = [growing(number) for number in range(4)] + [growing(9, *mod) for mod in mods]
+        strategy = RobustStrategy(aggregator=Mean(), min_nodes=len(apps))
+        after = strategy.start(InProcessGrid(apps), arrays, num_rounds=1, timeout=1).arrays
+        return after["w"].numpy(), strategy.offences
+
+    fault = FAULTS[name]
+    spoilt, offences = final([fault])
+    assert np.array_equal(spoilt, final()[0])
+    assert offences == {"node-5": {fault.reason: 1}}
+
+
+def growing(by, *mods):
+    """A stock app of bare numpy."""
+    app = ClientApp(mods=list(mods))
+
+    @app.train()
+    def train(message: Message, context):
+        arrays = dict(message.content["arrays"].items())
+        arrays["w"] = Array(arrays["w"].numpy() + np.float32(by) / 7)
+        content = {"arrays": ArrayRecord(arrays), "metrics": MetricRecord({"num-examples": 10})}
+        return Message(RecordDict(content), reply_to=message)
+
+    return app
+
+
+@pytest.mark.parametrize("attack", [SignFlip(scale=5.0), ModelReplacement()], ids=lambda attack: attack.kind)
+def test_an_app_behind_the_attacking_mod_attacks_as_in_the_simulator(twins, small, attack):
+    world = twins(replace(small, adversary=Adversary(who=FirstClients(count=1), update=attack), aggregator=Mean()))
+    grid = world.grid()
+    grid.apps[1] = world.app(attacking(attack, num_updates=6, seed=small.run.seed))
+    assert torch.equal(world.deployed(grid)[0], world.simulated().params)
+    assert not torch.equal(world.deployed(grid)[0], world.deployed()[0])
+
+
+def test_an_attack_on_ones_own_is_no_attack_of_many():
+    with pytest.raises(CapabilityError, match="see each other's updates"):
+        attacking(ALittleIsEnough())
+
+
+def test_a_stale_answer_is_the_first_one_for_ever_and_the_rule_withstands_it(twins, small):
+    sent = []
+
+    def see(message, context, call_next):
+        reply = call_next(message, context)
+        sent.append(reply.content[UPDATE]["1.weight"].numpy())
+        return reply
+
+    def final(rule):
+        world = twins(replace(small, aggregator=rule))
+        grid = world.grid()
+        grid.apps[LAST] = world.app(see, stale)
+        return world.deployed(grid)[0], _without(world)[0]
+
+    stood, honest = final(TrimmedMean(num_byzantine=1))
+    assert len(sent) == 3
+    assert all(np.array_equal(sent[0], update) for update in sent)
+    assert (stood - honest).norm() < 0.1 * honest.norm()
+
+
+def test_a_node_that_hangs_costs_the_timeout_and_no_more(twins, small, monkeypatch):
+    world, over = twins(replace(small, run=replace(small.run, rounds=1))), Event()
+    monkeypatch.setattr(faulty.time, "sleep", over.wait)
+
+    class Apart(InProcessGrid):
+        """Node 6 trains while its answer is fetched, not when it is asked."""
+
+        def _answer(self, node, message):
+            return message if node == LAST else super()._answer(node, message)
+
+        def pull_messages(self, message_ids):
+            found = list(super().pull_messages(message_ids))
+            return [super(Apart, self)._answer(LAST, one) if str(LAST) in message_ids else one for one in found]
+
+    strategy = world.strategy()
+    params, _ = world.deployed(Apart([world.app() for _ in range(5)] + [world.app(hanging(3600))]), strategy)
+    assert not over.is_set()
+    over.set()
+    assert torch.equal(params, _without(world)[0])
+    assert strategy.offences == {"node-6": {"no answer": 1}}
 
 
 @pytest.mark.parametrize("claim", [-1, 0, 10**12, 2**62, math.nan, math.inf, 1e300])
@@ -185,7 +179,7 @@ def saying_steps(steps, *, is_finite=True):
     def say(content):
         metrics = MetricRecord({"num-examples": 9, **({} if steps is None else {"num-steps": steps})})
         changed = RecordDict({**content, "metrics": metrics})
-        return changed if is_finite else filled(math.nan)(changed)
+        return changed if is_finite else FAULTS["NaN"].spoil(changed)
 
     return say
 
@@ -210,17 +204,6 @@ def test_claims_are_believed_when_most_make_them():
     assert believed({1: 5.0, 2: 7.0, 3: 6.0, 9: 1e4}, accepted=[1, 2, 3, 4, 5]) == 6.0
     assert believed({1: 5.0, 2: 7.0}, accepted=[1, 2, 3, 4]) is None
     assert believed({}, accepted=[]) is None
-
-
-def test_an_app_that_raises_costs_its_node_the_round(twins, small):
-    world, strategy = twins(small), twins(small).strategy()
-
-    def fail(content):
-        raise RuntimeError("out of memory")
-
-    params, _ = world.deployed(world.grid(node_6=fail), strategy)
-    assert torch.equal(params, _without(world)[0])
-    assert strategy.offences["node-6"] == {"error": 3}
 
 
 def test_a_node_that_never_answers_costs_the_timeout_and_no_more(twins, small):

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import nn
 
 from phalanx.aggregators import DnC, FLDetector, FLTrust, Krum, Mean, Median, SkyMask, TrimmedMean
+from phalanx.attacks import SignFlip
 from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError, FederationError, PreconditionError
 from phalanx.core.types import Samples
-from phalanx.flower import InProcessGrid, RobustStrategy, client_app, exchange, guarded
+from phalanx.flower import InProcessGrid, RobustStrategy, attacking, client_app, exchange, guarded
 from phalanx.flower.roster import Roster
 from phalanx.privacy import CentralDP
 from phalanx.server import FedAdam, FixedSize, Poisson, Screening
@@ -204,9 +205,9 @@ def test_memory_is_by_client_though_others_come_and_go(twins, small):
     assert strategy.offences == {}
 
 
-def quickstart(samples):
+def quickstart(samples, *mods):
     """A client as stock Flower apps are: plain torch trains, and the whole model is sent back. It knows nothing of Phalanx."""
-    app = ClientApp()
+    app = ClientApp(mods=list(mods))
 
     @app.train()
     def train(message: Message, context):
@@ -243,21 +244,10 @@ def accuracy(arrays):
     return float((model(images).argmax(1) == (images.sum(1) > 0)).float().mean())
 
 
-def reversing(message, context, call_next):
-    """An attacker: what its client would send, turned around and enlarged, as a Flower mod."""
-    before = {name: array.numpy() for name, array in message.content["arrays"].items()}
-    reply = call_next(message, context)
-    after = {name: array.numpy() for name, array in reply.content["arrays"].items()}
-    spoilt = {name: np.asarray(before[name] - 20 * (after[name] - before[name]), after[name].dtype) for name in before}
-    reply.content["arrays"] = ArrayRecord({name: Array(array) for name, array in spoilt.items()})
-    return reply
-
-
 @pytest.mark.parametrize("model", [None, net], ids=["without the module", "with the module"])
 def test_a_stock_app_with_an_attacker_learns_behind_a_rule_and_not_without(model, small):
     def final(rule):
-        apps = [quickstart(line) for _ in range(5)]
-        apps[4] = attacking(line)
+        apps = [quickstart(line) for _ in range(4)] + [quickstart(line, attacking(SignFlip(scale=20.0)))]
         strategy = RobustStrategy(aggregator=rule, model=model and model(), min_nodes=5)
         result = strategy.start(InProcessGrid(apps), ArrayRecord(net().state_dict()), num_rounds=8, timeout=1)
         return result.arrays
@@ -267,16 +257,6 @@ def test_a_stock_app_with_an_attacker_learns_behind_a_rule_and_not_without(model
     assert accuracy(undefended) < 0.75
     assert list(defended) == list(net().state_dict())
     assert defended["1.num_batches_tracked"].numpy() == 0  # integers are the server's own, and stay integers
-
-
-def attacking(samples):
-    app, inner = ClientApp(), quickstart(samples)
-
-    @app.train()
-    def train(message, context):
-        return reversing(message, context, inner)
-
-    return app
 
 
 def test_an_app_of_bare_numpy_in_float64_works():

@@ -102,12 +102,10 @@ def working_app(
     def train(message: Message, context: Context) -> Message:
         samples = data(context)
         task = _task(message, context, model(samples), samples, seed, run)
-        memory = context.state.array_records.get(MEMORY, ArrayRecord())
-        before = {name: torch.from_numpy(array.numpy()) for name, array in memory.items()}
+        before = recalled(context, MEMORY)
         rows, state = work(task, before)
         # As in the simulator: what a trainer does not mention it has not forgotten.
-        after = {**before, **state}
-        context.state[MEMORY] = ArrayRecord({name: Array(tensor.cpu().numpy()) for name, tensor in after.items()})
+        remember(context, MEMORY, {**before, **state})
         if rows.status[0] != Status.SENT:
             return Message(Error(NO_SAMPLES, "This client has too few samples to train on."), reply_to=message)
         content, num_samples = task.wire.update(rows.matrix[0], rows.buffers[0]), len(task.cohort.samples)
@@ -119,14 +117,35 @@ def working_app(
     return app
 
 
+def recalled(context: Context, name: str) -> State:
+    """What a node has kept under a name; nothing at first. Flower forgets it with the run, and with the SuperNode's process."""
+    kept = context.state.array_records.get(name, ArrayRecord())
+    return {key: torch.from_numpy(array.numpy()) for key, array in kept.items()}
+
+
+def remember(context: Context, name: str, memory: State) -> None:
+    """Keep a memory until the next message; it never leaves the node."""
+    context.state[name] = ArrayRecord({key: Array(tensor.cpu().numpy()) for key, tensor in memory.items()})
+
+
+def number_of(context: Context) -> int:
+    """A client's number, as it has it in the simulator; where nobody gave one its node id."""
+    return int(context.node_config.get("partition-id", context.node_id))
+
+
+def round_of(message: Message) -> int:
+    """The round that a message is of, counted from 0."""
+    server_round = message.content.config_records[CONFIG][ROUND]
+    assert isinstance(server_round, int)
+    return server_round - 1
+
+
 def _task(message: Message, context: Context, module: nn.Module, samples: Samples, seed: int, run: str) -> Task:
     arrays = message.content.array_records[ARRAYS]
     module.load_state_dict(arrays.to_torch_state_dict())
     wire = Wire.of(arrays, module)
     params, buffers = wire.flat(arrays)
-    client = int(context.node_config.get("partition-id", context.node_id))
-    server_round = message.content.config_records[CONFIG][ROUND]
-    assert isinstance(server_round, int)
-    round_context = RoundContext(server_round - 1, seed, wire.layout, params, buffers, model=module)
+    client = number_of(context)
+    round_context = RoundContext(round_of(message), seed, wire.layout, params, buffers, model=module)
     cohort = Cohort((client,), (0,), samples, (torch.arange(len(samples)),))
     return Task(cohort, replace(round_context, input_shape=tuple(samples.images.shape[1:]), run=run), wire)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-from flwr.app import Array, ArrayRecord, Context
+from flwr.app import Context
 
 from phalanx.core.privacy import Spending, added, spendings
+from phalanx.flower.client import recalled, remember
 from phalanx.server.ledger import Ledger
 from phalanx.server.lock import locked
 
@@ -40,15 +40,13 @@ def opened(folder: str | Path | None, context: Context) -> Iterator[NodeLedger]:
 
 class _InState(NodeLedger):
     def __init__(self, context: Context) -> None:
-        record = context.state.array_records.get(SPENT)
         self._context = context
         # Read now: whatever the app does with its state, what was spent before it is not forgotten.
-        self._rows = None if record is None else torch.from_numpy(record["rows"].numpy())
+        self._rows = recalled(context, SPENT).get("rows")
         self.spent = () if self._rows is None else spendings(self._rows)
 
     def charge(self, one: Spending) -> None:
-        rows = added(self._rows, one)
-        self._context.state[SPENT] = ArrayRecord({"rows": Array(rows.numpy())})
+        remember(self._context, SPENT, {"rows": added(self._rows, one)})
 
 
 class _OnDisk(NodeLedger):

@@ -15,12 +15,13 @@ def check(experiment: Experiment) -> None:
     Raises: CapabilityError for attackers who need each other's rows, and for rules that miss something; PreconditionError for
         too few clients; ConfigError for what only the simulator does.
     """
-    check_alone(experiment.adversary)
+    check_alone(experiment.adversary.update)
     run, default = experiment.run, RunSettings()
     only_simulated = {
         "participation.dropout": experiment.participation.dropout > 0,
         "evaluation.tau": experiment.evaluation.tau is not None,
         "evaluation.undefended": experiment.evaluation.undefended is not None,
+        "evaluation.inversion": experiment.evaluation.inversion is not None,
         "privacy.max_epsilon": experiment.privacy.max_epsilon is not None,
         "tracking": bool(experiment.tracking),
         "run.devices": run.devices not in (("auto",), ("cpu",)),

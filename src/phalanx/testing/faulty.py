@@ -1,6 +1,7 @@
 """Rows that no honest client sends: what servers have been seen to fall over.
 
-Each fault makes one row from the honest ones; the same faults try the rules, the screening and whole runs.
+Each fault makes one row from the honest ones; the same faults try the rules, the screening and whole runs. For client apps of a
+Flower federation `phalanx.flower.faulty` has theirs.
 """
 
 import math
