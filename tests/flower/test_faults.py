@@ -31,7 +31,7 @@ def _without(world):
 
 def _patient(world):
     strategy = world.strategy()
-    strategy.min_nodes = LAST - 1
+    strategy.attendance.min_nodes = LAST - 1
     return strategy
 
 

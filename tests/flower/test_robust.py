@@ -1,5 +1,6 @@
 """Flower's own strategies behind a rule: their server step still runs, on one answer that the rule made of all."""
 
+import json
 import random
 from copy import copy
 from dataclasses import replace
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, FedTrimmedAvg, FedYogi, QFedAvg
+from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, FedTrimmedAvg, FedYogi, QFedAvg
 
 from phalanx.aggregators import Krum, Mean, TrimmedMean
-from phalanx.core.errors import ConfigError, PreconditionError
+from phalanx.core.errors import CheckpointError, ConfigError, PreconditionError
 from phalanx.data import IID
 from phalanx.flower import InProcessGrid, Robust
+from phalanx.flower.inner_memory import give_back, taken
 from phalanx.flower.wire import UPDATE
 from phalanx.privacy import CentralDP
 
@@ -138,6 +140,88 @@ def test_a_second_start_begins_anew(twins, small):
     world = twins(small)
     for strategy in (Robust(FedAdam(min_available_nodes=6), aggregator=Mean()), world.strategy()):
         assert same(rounds(world, strategy), rounds(world, strategy))
+
+
+class Killed(BaseException):
+    pass
+
+
+class Killing:
+    """The server dies after a round's event and before its checkpoint."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def emit(self, event):
+        if event.round == self.after:
+            raise Killed
+
+
+INNER = {
+    "FedAvg": FedAvg(min_available_nodes=6),
+    "FedAvgM": FedAvgM(min_available_nodes=6, server_momentum=0.5, server_learning_rate=0.7),
+    "FedAdam": FedAdam(min_available_nodes=6, fraction_train=0.5),
+    "FedYogi": FedYogi(min_available_nodes=6),
+    "FedAdagrad": FedAdagrad(min_available_nodes=6),
+}
+
+
+@pytest.mark.parametrize("name", INNER)
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_killed_server_goes_on_to_the_same_bytes(twins, small, tmp_path, name, after):
+    """Rounds, moments and settings: the inner strategy's attributes are in the checkpoint, bit by bit."""
+    world = twins(small)
+
+    def guarded(**options):
+        return Robust(INNER[name], aggregator=TrimmedMean(num_byzantine=1), seed=3, **options)
+
+    with pytest.raises(Killed):
+        rounds(world, guarded(folder=tmp_path, sinks=[Killing(after)]), count=4)
+    strategy = guarded(folder=tmp_path)
+    resumed = rounds(world, strategy, count=4)
+    straight_strategy = guarded()
+    straight = rounds(world, straight_strategy, count=4)
+    assert all(resumed[name].data == straight[name].data for name in straight)
+    assert told_of(strategy.inner) == told_of(straight_strategy.inner)
+
+
+def told_of(inner):
+    told, tensors = taken(inner)
+    return told, {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def test_whatever_an_inner_strategy_keeps_comes_back_as_it_was():
+    kept = FedAvg()
+    kept.step, kept.name, kept.nothing, kept.rate = 3, "m", None, float("nan")
+    kept.nested = {"a/b": [np.arange(3), (np.float64(0.1), True)], "a": {"b": np.zeros((2, 0), np.float16)}}
+    kept.record = ArrayRecord({"w": Array(np.ones((2, 2)))})
+    fresh = FedAvg()
+    told, tensors = taken(kept)
+    give_back(fresh, json.loads(json.dumps(told)), tensors)
+    assert (fresh.step, fresh.name, fresh.nothing, fresh.rate != fresh.rate) == (3, "m", None, True)
+    first, (second, third) = fresh.nested["a/b"]
+    assert (first.tolist(), type(second), float(second), third) == ([0, 1, 2], np.float64, 0.1, True)
+    assert (fresh.nested["a"]["b"].shape, fresh.nested["a"]["b"].dtype) == ((2, 0), np.float16)
+    assert fresh.record["w"].numpy().tolist() == [[1, 1], [1, 1]]
+
+
+def test_an_inner_strategy_that_cannot_be_saved_is_refused_before_round_1(tmp_path):
+    class Keeping(FedAvg):
+        def __init__(self):
+            super().__init__()
+            self.seen = {1, 2}
+
+    assert Robust(Keeping(), aggregator=Mean())
+    with pytest.raises(ConfigError, match="Keeping keeps seen, of type set, which no checkpoint can hold"):
+        Robust(Keeping(), aggregator=Mean(), folder=tmp_path)
+
+
+@pytest.mark.parametrize("other", [FedAdam(min_available_nodes=6, eta=0.3), FedYogi(min_available_nodes=6)])
+def test_another_inner_strategys_checkpoint_is_refused(twins, small, tmp_path, other):
+    world = twins(small)
+    rounds(world, Robust(FedAdam(min_available_nodes=6), aggregator=Mean(), folder=tmp_path), count=1)
+    with pytest.raises(CheckpointError, match="belongs to another run"):
+        rounds(world, Robust(other, aggregator=Mean(), folder=tmp_path), count=2)
 
 
 def test_integers_stay_what_they_are():

@@ -13,7 +13,7 @@ from phalanx.aggregators import DnC, FLDetector, FLTrust, Krum, Mean, Median, Sk
 from phalanx.attacks import SignFlip
 from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError, FederationError, PreconditionError
 from phalanx.core.types import Samples
-from phalanx.flower import InProcessGrid, RobustStrategy, attacking, client_app, exchange, guarded
+from phalanx.flower import InProcessGrid, RobustStrategy, attacking, attendance, client_app, exchange
 from phalanx.flower.roster import Roster
 from phalanx.privacy import CentralDP
 from phalanx.server import FedAdam, FixedSize, Poisson, Screening
@@ -98,7 +98,7 @@ def test_the_first_round_waits_until_enough_nodes_are_there(twins, small, monkey
     world = twins(small)
     grid = world.grid()
     grid.offline = {1}
-    monkeypatch.setattr(guarded.time, "sleep", lambda seconds: grid.offline.clear())
+    monkeypatch.setattr(attendance.time, "sleep", lambda seconds: grid.offline.clear())
     assert torch.equal(world.deployed(grid)[0], world.deployed()[0])
 
 

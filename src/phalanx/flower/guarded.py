@@ -1,7 +1,5 @@
 """`Guarded`: the rounds of a federation whose nodes come, go, and lie. What the two strategies share."""
 
-import logging
-import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -11,18 +9,16 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from phalanx.core.errors import ConfigError, FederationError
 from phalanx.core.events import Event, Sink
 from phalanx.core.types import Rows
 from phalanx.flower.answers import Asked, receive
+from phalanx.flower.attendance import LOG, Attendance
 from phalanx.flower.defence import Defence, Verdict
-from phalanx.flower.exchange import POLL_SECONDS, exchange
-from phalanx.flower.roster import Roster
+from phalanx.flower.exchange import exchange
 from phalanx.flower.wire import Wire
 from phalanx.server.state import FederationState
 
 ARRAYS, CONFIG, ROUND = "arrays", "config", "server-round"
-LOG = logging.getLogger("flwr")
 
 
 @dataclass(frozen=True)
@@ -37,31 +33,15 @@ class Step:
 class Guarded(Strategy, ABC):
     """A Flower strategy that survives its clients. Rounds count from 1 here, as Flower has it, and from 0 in events."""
 
-    def __init__(self, defence: Defence, *, min_nodes: int, wait_seconds: float, sinks: Sequence[Sink]) -> None:
-        if min_nodes < defence.quorum or defence.quorum < 1 or wait_seconds < 0:
-            raise ConfigError(
-                "A federation needs min_nodes >= quorum >= 1 and wait_seconds >= 0; "
-                f"got min_nodes={min_nodes}, quorum={defence.quorum}, wait_seconds={wait_seconds:g}."
-            )
-        self.defence = defence
-        self.min_nodes, self.wait_seconds, self.sinks = min_nodes, wait_seconds, tuple(sinks)
-        self.roster = Roster()
+    def __init__(self, defence: Defence, attendance: Attendance, *, sinks: Sequence[Sink]) -> None:
+        self.defence, self.attendance, self.sinks = defence, attendance, tuple(sinks)
         self.offences: dict[str, Counter[str]] = {}
         """How often each node's answer was dropped, by durable id and reason; "no answer" counts, too."""
         self._wire: Wire | None = None
         self._rows: Rows | None = None
         self._state: FederationState | None = None
         self._asked = Asked({})
-        self._has_begun = False
         self._timeout: float | None = None
-
-    def _refuse_quorum_above(self, largest: int) -> None:
-        """A quorum that no round can reach would keep the model for ever."""
-        if self.defence.quorum > largest:
-            raise ConfigError(
-                f"No round can reach a quorum of {self.defence.quorum}: of {self.min_nodes} nodes at most {largest} take part. "
-                "Lower the quorum, or sample more nodes."
-            )
 
     @abstractmethod
     def _initial_state(self, wire: Wire, arrays: ArrayRecord) -> FederationState:
@@ -94,7 +74,7 @@ class Guarded(Strategy, ABC):
         Raises: FederationError if too few nodes are there.
         """
         state = self._opened(server_round, arrays)
-        online = self._online(grid)
+        online = self.attendance.online(grid)
         chosen = self._sample(list(online), state)
         record = RecordDict({ARRAYS: arrays, CONFIG: ConfigRecord({**config, ROUND: server_round})})
         messages = list(self._messages(record, [online[client] for client in chosen], server_round)) if chosen else []
@@ -154,7 +134,7 @@ class Guarded(Strategy, ABC):
         self._wire = self._rows = self._state = None  # an earlier run's momentum and memory are its own
         try:
             arrays, done = self._restored(initial_arrays)
-            self._has_begun = done > 0  # a resumed federation goes on with whoever is there, as after any other round
+            self.attendance.has_begun = done > 0  # a resumed federation goes on with whoever is there, as after any other round
             result = Result(arrays=arrays)
             if not done:
                 self._evaluate(evaluate_fn, 0, arrays, result)
@@ -193,23 +173,6 @@ class Guarded(Strategy, ABC):
         self._state = replace(self._state, round=server_round - 1, params=params, buffers=buffers)
         return self._state
 
-    def _online(self, grid: Grid) -> dict[int, int]:
-        """Who is there. The first round waits for `min_nodes`, later ones go on with whoever is there, down to the quorum."""
-        needed = self.defence.quorum if self._has_begun else self.min_nodes
-        end = time.monotonic() + self.wait_seconds
-        while (there := len(list(grid.get_node_ids()))) < needed:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise FederationError(
-                    f"{there} nodes are there after {self.wait_seconds:g} s, {needed} are needed. Start more nodes, "
-                    "or lower min_nodes and quorum."
-                )
-            LOG.info("\tWaiting for nodes: %d of %d are there.", there, needed)
-            time.sleep(min(POLL_SECONDS, left))
-        self._has_begun = True
-        # Only now do new nodes get a number: those that the first round waited for are counted in one order, however they came.
-        return self.roster.online(grid)
-
     def _room(self, k: int) -> Rows:
         """Rows for `k` clients. One matrix serves all rounds: to take it anew would cost as much as to fill it."""
         assert self._wire is not None
@@ -218,7 +181,7 @@ class Guarded(Strategy, ABC):
         return self._rows.first(k)
 
     def _offend(self, client: int, reason: str) -> None:
-        self.offences.setdefault(self.roster.ids[client], Counter())[reason] += 1
+        self.offences.setdefault(self.attendance.roster.ids[client], Counter())[reason] += 1
 
     def tell(self, event: Event) -> None:
         """Hand an event to everyone who listens."""

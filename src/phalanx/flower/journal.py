@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
@@ -17,11 +18,12 @@ from phalanx.server.state import FederationState
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a federation stands: its state, who is who, and how often each node's answer was dropped."""
+    """Where a federation stands: its state, who is who, how often each node's answer was dropped, and JSON beside."""
 
     state: FederationState
     ids: list[str]
     offences: dict[str, dict[str, int]] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 class Journal:
@@ -53,7 +55,8 @@ class Journal:
             os.fsync(self._events.fileno())
         except OSError as error:
             raise CheckpointError(f"The events in {self.folder} cannot be written: {error.strerror}.") from None
-        told = {"nodes": json.dumps(standing.ids), "offences": json.dumps(standing.offences)}
+        parts = {"nodes": standing.ids, "offences": standing.offences, "told": standing.told}
+        told = {name: json.dumps(part) for name, part in parts.items()}
         facts = {**self.facts, **told, "events": str(self._events.tell())}
         save(self.folder / "checkpoint", Checkpoint(standing.state.round, standing.state.tensors(), facts))
 
@@ -73,5 +76,5 @@ class Journal:
         if checkpoint is None:
             return None, remarks
         state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors)
-        facts = checkpoint.facts
-        return Standing(state, json.loads(facts["nodes"]), json.loads(facts["offences"])), remarks
+        nodes, offences, told = (json.loads(checkpoint.facts[name]) for name in ("nodes", "offences", "told"))
+        return Standing(state, nodes, offences, told), remarks

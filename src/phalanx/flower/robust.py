@@ -1,9 +1,10 @@
 """`Robust`: a rule of Phalanx in front of one of Flower's own strategies, whose server step still runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,8 +17,11 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.events import Sink
 from phalanx.core.families import Aggregator, Trainer
 from phalanx.core.types import RoundContext, Samples
+from phalanx.flower.attendance import Attendance
 from phalanx.flower.defence import Defence, Verdict
-from phalanx.flower.guarded import ARRAYS, CONFIG, Guarded, Step
+from phalanx.flower.guarded import ARRAYS, CONFIG, Step
+from phalanx.flower.inner_memory import give_back, taken
+from phalanx.flower.resumable import Resumable
 from phalanx.flower.wire import Wire
 from phalanx.server import AllClients, Screening
 from phalanx.server.state import FederationState
@@ -26,17 +30,18 @@ ONE_STEP = (FedAvg, FedAvgM, FedProx, FedAdagrad, FedAdam, FedYogi)
 """What of Flower's works with one answer in the place of all; the others need each answer, or its loss."""
 
 
-class Robust(Guarded):
+class Robust(Resumable):
     """`Robust(FedAdam(), aggregator=Flame())`: all accepted answers become one, and that one is what FedAdam sees.
 
     The inner strategy prepares the messages and makes the server's step over the parameters; one that is not finite is taken
     back, and keeps the model. Buffers (BatchNorm's statistics, with `model`) are what the rule made of them. Who takes part is
     drawn here, from its `fraction_train`, `min_train_nodes` and `min_available_nodes`, with a seed of its own and without
-    waiting for ever. Its state is not checkpointed; where a run has to be resumed, use `RobustStrategy` and its `server`.
+    waiting for ever. In a `folder` its settings and moments are kept, too, all attributes that are no functions.
 
     Args: as `RobustStrategy` has them; `inner` is one of ONE_STEP or yours on top of one, and is not changed.
 
-    Raises: ConfigError or CapabilityError for a combination that cannot work.
+    Raises: CheckpointError for a folder that cannot be used; ConfigError or CapabilityError for a combination that cannot work,
+        such as a folder and an inner strategy that keeps what no checkpoint can hold.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Robust(Guarded):
         wait_seconds: float = 300.0,
         quorum: int = 1,
         sinks: Sequence[Sink] = (),
+        folder: str | Path | None = None,
     ) -> None:
         base = next((kind for kind in type(inner).__mro__ if kind.__module__.startswith("flwr.")), object)
         if base not in ONE_STEP:
@@ -71,18 +77,35 @@ class Robust(Guarded):
             root=root,
             root_trainer=root_trainer,
         )
-        super().__init__(defence, min_nodes=min_nodes, wait_seconds=wait_seconds, sinks=sinks)
+        attendance = Attendance(min_nodes=min_nodes, quorum=quorum, wait_seconds=wait_seconds)
+        super().__init__(defence, attendance, sinks=sinks, folder=folder)
         self.fraction, self.least = inner.fraction_train, inner.min_train_nodes
-        self._refuse_quorum_above(self._size(min_nodes))
+        attendance.refuse_quorum_above(self._size(min_nodes))
         aggregator.require(self._size(min_nodes))
         self._fresh = copy(inner)
         self._fresh.fraction_train, self._fresh.min_train_nodes, self._fresh.min_available_nodes = 1.0, 0, 0
         self.inner = deepcopy(self._fresh)
+        if folder is not None:
+            taken(self._fresh)
 
     def summary(self) -> None:
         """Who defends, and what the inner strategy says of itself."""
         super().summary()
         self.inner.summary()
+
+    def _settings(self) -> list[Any]:
+        told, tensors = taken(self._fresh)
+        arrays = {name: tensor.tolist() for name, tensor in tensors.items()}
+        return [type(self.inner).__qualname__, self.fraction, self.least, told, arrays]
+
+    def _saved(self, state: FederationState) -> tuple[FederationState, dict[str, Any]]:
+        told, tensors = taken(self.inner)
+        return replace(state, server=tensors), told
+
+    def _gone_on(self, state: FederationState, told: Mapping[str, Any]) -> FederationState:
+        self.inner = deepcopy(self._fresh)
+        give_back(self.inner, told, state.server)
+        return replace(state, server={})
 
     def _size(self, clients: int) -> int:
         return min(clients, max(int(clients * self.fraction), self.least))
@@ -118,8 +141,9 @@ class Robust(Guarded):
             self.inner = before
             return Step(following, kept="The inner strategy's step is not finite.")
         own = {name: Array(stepped[name].numpy().astype(wire.forms[name].dtype)) for name in trained}
-        arrays = ArrayRecord({name: own.get(wire.tied.get(name, name), one[name]) for name in wire.forms})
-        return Step(replace(following, previous_update=update), arrays)
+        params, _ = wire.flat(ArrayRecord({**one, **own}))
+        following = replace(following, params=params, buffers=verdict.buffers, previous_update=update)
+        return Step(following, wire.arrays(params, verdict.buffers))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
 """`RobustStrategy`: a complete Flower strategy around any rule of Phalanx."""
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import ArrayRecord
@@ -15,16 +13,16 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.events import Sink
 from phalanx.core.families import Aggregator, Participation, ServerOptimizer, Trainer
 from phalanx.core.types import RoundContext, Samples
+from phalanx.flower.attendance import Attendance
 from phalanx.flower.defence import Defence, Verdict
-from phalanx.flower.guarded import LOG, Guarded, Step
-from phalanx.flower.journal import Journal, Standing
-from phalanx.flower.roster import Roster
+from phalanx.flower.guarded import Step
+from phalanx.flower.resumable import Resumable
 from phalanx.flower.wire import Wire
 from phalanx.server import AllClients, Screening, ServerSGD
 from phalanx.server.state import FederationState
 
 
-class RobustStrategy(Guarded):
+class RobustStrategy(Resumable):
     """`RobustStrategy(aggregator=Flame())` in the place of `FedAvg()`.
 
     What clients send back is checked before it is decoded, screened, and handed as one matrix to the rule: the same object, the
@@ -93,14 +91,12 @@ class RobustStrategy(Guarded):
             root_trainer=root_trainer,
             input_shape=input_shape,
         )
-        super().__init__(defence, min_nodes=min_nodes, wait_seconds=wait_seconds, sinks=sinks)
-        self.server = server or ServerSGD()
-        self.participation = participation
-        largest = self.participation.largest(min_nodes)
-        self._refuse_quorum_above(largest)
+        attendance = Attendance(min_nodes=min_nodes, quorum=quorum, wait_seconds=wait_seconds)
+        super().__init__(defence, attendance, sinks=sinks, folder=folder)
+        self.server, self.participation = server or ServerSGD(), participation
+        largest = participation.largest(min_nodes)
+        attendance.refuse_quorum_above(largest)
         aggregator.require(largest)
-        self.folder = None if folder is None else Path(folder)
-        self._journal: Journal | None = None
 
     def _initial_state(self, wire: Wire, arrays: ArrayRecord) -> FederationState:
         params, buffers = wire.flat(arrays)
@@ -112,43 +108,8 @@ class RobustStrategy(Guarded):
             server=self.server.init(wire.layout),
         )
 
-    def _restored(self, arrays: ArrayRecord) -> tuple[ArrayRecord, int]:
-        """The checkpoint's model, and its state in the place of a fresh one.
-
-        Raises: CheckpointError if the checkpoints are damaged, or another federation's.
-        """
-        if self.folder is None:
-            return arrays, 0
-        self._wire = wire = Wire.of(arrays, self.defence.model)
-        self._journal = Journal(self.folder, {"federation": self._digest(wire)})
-        self.sinks = (*self.sinks, self._journal)
-        standing, remarks = self._journal.restore()
-        for remark in remarks:
-            LOG.warning("\t%s", remark)
-        if standing is None:
-            return arrays, 0
-        self._state, self.roster = standing.state, Roster(standing.ids)
-        self.offences = {node: Counter(counts) for node, counts in standing.offences.items()}
-        LOG.info("\tGoing on after round %d, from %s.", standing.state.round, self.folder)
-        return wire.arrays(standing.state.params, standing.state.buffers), standing.state.round
-
-    def _closed(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-            self.sinks = tuple(sink for sink in self.sinks if sink is not self._journal)
-            self._journal = None
-
-    def _kept(self) -> None:
-        if self._journal is not None and self._state is not None:
-            offences = {node: dict(counts) for node, counts in self.offences.items()}
-            self._journal.save(Standing(self._state, self.roster.ids, offences))
-
-    def _digest(self, wire: Wire) -> str:
-        """What a run that goes on must have in common with the one that stopped."""
-        parts = (self.defence.aggregator, self.defence.screening, self.server, self.participation)
-        forms = {name: [list(form.shape), str(form.dtype)] for name, form in wire.forms.items()}
-        facts = [[[part.kind, part.to_table()] for part in parts], self.defence.seed, forms]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    def _settings(self) -> list[Any]:
+        return [[part.kind, part.to_table()] for part in (self.server, self.participation)]
 
     def _sample(self, clients: Sequence[int], state: FederationState) -> list[int]:
         """As in the simulator, where clients 0 … n-1 are always there: of fewer, the drawn places among those that are."""
