@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
+from phalanx.core.families import InversionAttack
 from phalanx.core.numbers import Probability
 from phalanx.privacy.accountants import LARGEST, AccountantName
 
@@ -55,6 +56,22 @@ class RunSettings(Component):
             )
 
 
+class InversionSettings(Component):
+    """`[evaluation.inversion]`: in some `rounds` (counted from 0) `attack` the update of one `client` for its images.
+
+    Its scores are events, the pictures files in the run folder. The attacker gets what the server gets: the row that the client
+    sent, the model before the round, how many images there were and how the client trained. What the client did to its images
+    and its row before they left is the trainer's; an attack that reckons with that is another `attack`.
+    """
+
+    attack: InversionAttack
+    client: NonNegativeInt = 0
+    rounds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0,)
+    _: KW_ONLY
+    knows_labels: bool = True
+    """Whether the attacker is told the labels; otherwise it has to find them."""
+
+
 class EvaluationSettings(Component):
     """`[evaluation]`: test after every `every` rounds and after the last one; `every = 0` only after the last.
 
@@ -68,6 +85,8 @@ class EvaluationSettings(Component):
     """Test also with answers refused whose softmax is below tau (FLIP's second half), and over thresholds from 0 to 1."""
     undefended: Annotated[str, Field(min_length=1)] | None = None
     """The folder of a finished run without the defence: attack success is then told beside the bound between the two models."""
+    inversion: InversionSettings | None = None
+    """Attack a client's update for its images."""
 
 
 class PrivacySettings(Component):

@@ -30,6 +30,11 @@ def drive(
                         folder.ledger.write(simulation.accounts.receipt(done[0], following))
                     last = following.round == run.rounds
                     events = [event]
+                    if (found := simulation.invert(done[0])) is not None:
+                        told, pictures = found
+                        events.append(told)
+                        if folder and pictures is not None:
+                            folder.keep(pictures)
                     if last or (every and following.round % every == 0):
                         events.append(simulation.evaluate(following))
                     for event in events:

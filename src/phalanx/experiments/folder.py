@@ -5,6 +5,7 @@ manifest.json    versions, platform, data digests   checkpoint/      the newest 
 result.json      written last                       model.safetensors  the final model
 tracking/        where trackers stand, if there are any
 privacy.jsonl    what each round of a private run spent
+inversion/       what an inversion attack found, a PNG a round
 """
 
 import json
@@ -23,11 +24,12 @@ from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
 from phalanx.experiments.manifest import manifest
+from phalanx.experiments.sheets import encoded, sheet_path
 from phalanx.models import model_sha256
 from phalanx.server.checkpoint import Checkpoint, newest, save, serialised, write_atomically
 from phalanx.server.ledger import Ledger
 from phalanx.server.lock import locked
-from phalanx.simulation import FederationState, Simulation
+from phalanx.simulation import FederationState, Pictures, Simulation
 
 
 class Restored(NamedTuple):
@@ -142,6 +144,11 @@ class RunFolder:
         receipts = self.ledger.since(int(checkpoint.facts.get("ledger", "0")) if checkpoint else 0)
         state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors) if checkpoint else None
         return Restored(state, remarks, receipts)
+
+    def keep(self, pictures: Pictures) -> None:
+        """Write what an inversion attack found beside the truth."""
+        (self.path / "inversion").mkdir(exist_ok=True)
+        write_atomically(sheet_path(self.path, pictures.round), encoded(pictures.images))
 
     def finish(self, module: nn.Module, result: Mapping[str, Any]) -> None:
         """Write the final model, then the result."""

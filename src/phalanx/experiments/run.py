@@ -119,12 +119,14 @@ def resume(
 
 
 class _History:
-    """The metrics table, built from events: one row per evaluation, with the numbers of the round before it."""
+    """The metrics table, built from events: one row per evaluation, with the numbers of the round before it, and of the last
+    inversion."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.rounds_kept = 0
         self._round: dict[str, Any] = {}
+        self._inverted: dict[str, Any] = {}
 
     def emit(self, event: Event) -> None:
         self.take(event.as_dict())
@@ -133,9 +135,11 @@ class _History:
         if event["event"] == "round":
             self.rounds_kept += "kept_model" in event
             self._round = {name: value for name, value in event.items() if isinstance(value, int | float) or value is None}
+        if event["event"] == "inversion" and "missing" not in event:
+            self._inverted = {f"inversion_{name}": event[f"mean_{name}"] for name in ("psnr", "ssim", "baseline")}
         if event["event"] == "evaluation":
             scores = {name: value for name, value in event.items() if name not in ("event", "seconds", "over_tau")}
-            self.rows.append(self._round | scores)
+            self.rows.append(self._round | self._inverted | scores)
 
 
 def _record_custom(experiment: Experiment, model: nn.Module | None, data: DataSplit | None) -> Experiment:

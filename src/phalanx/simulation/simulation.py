@@ -25,6 +25,7 @@ from phalanx.simulation.attack import attack
 from phalanx.simulation.books import RuleBooks
 from phalanx.simulation.clients import Clients
 from phalanx.simulation.devices import CPU, choose_devices
+from phalanx.simulation.inversion import Inversion, Pictures
 from phalanx.simulation.preflight import check
 from phalanx.simulation.record import evaluation_event, round_event
 from phalanx.simulation.undefended import undefended_model
@@ -58,6 +59,10 @@ class Simulation:
         if self.accounts and isinstance(self.accounts.books, RuleBooks):
             self._screening = experiment.screening.each_alone(experiment.aggregator.kind)
         check(fitted, self.federation, self.model, self._context(self.initial_state()))
+        settings = experiment.evaluation.inversion
+        self._inversion = None if settings is None else Inversion(fitted, self.federation, self.model, settings)
+        if self._inversion:
+            self._inversion.check(self._context(self.initial_state()))
         self._rest(self.model)
         self.clients = Clients(fitted, self.federation, self.model, self.layout, self.devices)
         self._tested, self._test = self.model, self.federation.test
@@ -171,6 +176,15 @@ class Simulation:
             )
             self._rest(self._tested)
         return evaluation_event(state.round - 1, found, watch.seconds)
+
+    def invert(self, state: FederationState) -> tuple[Event, Pictures | None] | None:
+        """Attack a client's update of the round that begins with `state` for its images, if that was asked for."""
+        settings = self.experiment.evaluation.inversion
+        if self._inversion is None or settings is None or state.round not in settings.rounds:
+            return None
+        found = self._inversion.run(state.clients, self._context(state))
+        self._rest(self.model)
+        return found
 
     def load(self, state: FederationState) -> nn.Module:
         """The module with the parameters and buffers of `state` in it, and nothing of what it was used for."""

@@ -1,0 +1,137 @@
+"""What an inversion attack finds in a client's real update. Only here is it compared with the truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from phalanx.config import Experiment, InversionSettings
+from phalanx.core import params as flat
+from phalanx.core.errors import ConfigError, PreconditionError
+from phalanx.core.events import Event, Value
+from phalanx.core.leak import Leak
+from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
+from phalanx.data import Federation
+from phalanx.inversion.client import Client
+from phalanx.metrics import Recovery, recovery
+from phalanx.server.events import Stopwatch, number
+from phalanx.training.trace import Trace, trace
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Bytes `[3, B, C, H, W]`: the client's images, what it trained on, and what the attack found, in the order that fits."""
+
+    round: int
+    images: Tensor
+
+
+class Inversion:
+    """The attack that `[evaluation.inversion]` asks for.
+
+    The client's row is trained again, from the same streams: it is the one that it sent, bit for bit.
+    """
+
+    def __init__(self, experiment: Experiment, federation: Federation, model: nn.Module, settings: InversionSettings) -> None:
+        self._experiment, self._federation, self._model, self._settings = experiment, federation, model, settings
+        self._cohort = Cohort(
+            (settings.client,), (0,), federation.train, federation.clients[settings.client : settings.client + 1]
+        )
+
+    def check(self, context: RoundContext) -> None:
+        """Refuse before round 0 what could not be attacked. Raises: ConfigError."""
+        settings, shape = self._settings, self._federation.input_shape
+        if settings.client >= self._federation.num_clients:
+            raise ConfigError(
+                f"evaluation.inversion.client must be below {self._federation.num_clients}, the number of clients; "
+                f"got {settings.client}."
+            )
+        if max(settings.rounds) >= self._experiment.run.rounds:
+            raise ConfigError(
+                f"evaluation.inversion.rounds count from 0 and must be below run.rounds = {self._experiment.run.rounds}; "
+                f"got {max(settings.rounds)}."
+            )
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            raise ConfigError(
+                f"evaluation.inversion needs grey or colour images [C, H, W]; got samples of shape {list(shape)}."
+            )
+        found = trace(self._experiment.training, self._cohort, context, self._model)
+        if found is None:
+            return
+        if not (found.truth.min() >= 0 and found.truth.max() <= 1):
+            raise ConfigError("evaluation.inversion needs pixels in [0, 1], or bytes.")
+        b, c, h, w = found.truth.shape
+        Client(self._model.train(), Leak(context.global_params, (b, c, h, w)))  # refuses models whose gradient is random
+
+    def run(self, state: State, context: RoundContext) -> tuple[Event, Pictures | None]:
+        """Attack the client's update in this round; an event says why there was none, or what it came to."""
+        watch, values = Stopwatch(), dict[str, Value](client=self._settings.client)
+        with watch.phase("inversion"):
+            try:
+                pictures, scores = self._attack(state, context)
+            except (PreconditionError, ConfigError) as reason:  # a whole run is worth more than a picture of it
+                pictures, scores = None, {"missing": str(reason)}
+        return Event("inversion", context.round, {**values, **scores, "seconds": watch.seconds}), pictures
+
+    def _attack(self, state: State, context: RoundContext) -> tuple[Pictures | None, Mapping[str, Value]]:
+        settings, samples = self._settings, self._federation.train
+        self._require_presence(context)
+        traced = trace(self._experiment.training, self._cohort, context, self._model)
+        row = self._row(state, context)
+        if traced is None or row is None:
+            raise PreconditionError("The client sent no update: it has no samples, or none was drawn.")
+        b, c, h, w = traced.truth.shape
+        labels = traced.labels if settings.knows_labels else None
+        leak = Leak.of_update(row, (b, c, h, w), labels, local=traced.local, mean=samples.mean, std=samples.std)
+        flat.load(self._model, context.global_params, context.global_buffers)
+        # As the client trained: BatchNorm with the statistics of the batch.
+        found = settings.attack.reconstruct(leak, self._model.train(), context.generator("inversion", settings.client))
+        mean_image = _mean_image(self._federation.test)
+        as_trained = recovery(found.images, traced.transformed, mean_image=mean_image)
+        as_held = recovery(found.images, traced.truth, mean_image=mean_image)
+        return _pictures(context.round, traced, found.images[as_trained.order]), {
+            "images": b,
+            **_scores(as_trained),
+            **_scores(as_held, "truth_"),
+            "labels_right": number(_share_right(found.labels.cpu(), traced.labels.cpu())),
+        }
+
+    def _require_presence(self, context: RoundContext) -> None:
+        experiment, client, count = self._experiment, self._settings.client, self._federation.num_clients
+        sampled = experiment.participation.sample(count, context)
+        ids = sampled.tolist()
+        if client not in ids or experiment.participation.drops(sampled, count, context)[ids.index(client)]:
+            raise PreconditionError("The client took no part in this round.")
+        if ids.index(client) in experiment.adversary.active(sampled, count, context):
+            raise PreconditionError("The client is an attacker in this round: it sends what it likes.")
+
+    def _row(self, state: State, context: RoundContext) -> Tensor | None:
+        rows = Rows.empty(1, context.layout, device=context.global_params.device)
+        self._experiment.training.train(self._cohort, state, replace(context, model=self._model), rows)
+        return rows.matrix[0] if rows.status[0] == Status.SENT else None
+
+
+def _mean_image(samples: Samples) -> Tensor:
+    """What anyone knows of images of this kind."""
+    return samples.images.mean(0, dtype=torch.float32) / (255 if samples.images.dtype == torch.uint8 else 1)
+
+
+def _scores(found: Recovery, prefix: str = "") -> dict[str, Value]:
+    """Each image's scores, and their means: an equal image, whose PSNR is infinite, counts as one of 100 dB."""
+    scores = {"mse": found.mse, "psnr": found.psnr, "ssim": found.ssim, "baseline": found.baseline}
+    each: dict[str, Value] = {f"{prefix}{name}": [number(one, 4) for one in some.tolist()] for name, some in scores.items()}
+    means = {f"{prefix}mean_{name}": number(float(some.clamp(max=100).mean())) for name, some in scores.items()}
+    return {**each, **means}
+
+
+def _share_right(found: Tensor, labels: Tensor) -> float:
+    """How many of the labels were found; which image one belongs to is not asked."""
+    classes = int(max(found.max(), labels.max())) + 1
+    both = torch.minimum(found.bincount(minlength=classes), labels.bincount(minlength=classes))
+    return int(both.sum()) / len(labels)
+
+
+def _pictures(round: int, traced: Trace, found: Tensor) -> Pictures:
+    images = torch.stack([traced.truth, traced.transformed, found.to(traced.truth)])
+    return Pictures(round, (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu())
