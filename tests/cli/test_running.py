@@ -96,3 +96,39 @@ def test_a_config_of_another_version_names_both_versions(finished, tmp_path):
     (folder / "manifest.json").write_text('{"versions": {"phalanx": "9.9"}}')
     with pytest.raises(CheckpointError, match=r"was made by Phalanx 9\.9, this is "):
         resume_folder(folder)
+
+
+PROBED = """
+[run]
+rounds = 2
+[data]
+kind = "digits"
+[partition]
+kind = "iid"
+num_clients = 4
+[participation]
+kind = "fixed_size"
+size = 1
+[model]
+kind = "logistic_regression"
+[training]
+kind = "sgd"
+lr = 0.1
+batch_size = 1
+steps = 1
+[evaluation.inversion]
+attack = { kind = "linear_recovery" }
+rounds = [0, 1]
+client = CLIENT
+"""
+
+
+def test_what_an_inversion_attack_finds_is_said_on_the_way(tmp_path, capsys):
+    said = ""
+    for client in range(4):
+        path = tmp_path / f"probed-{client}.toml"
+        path.write_text(PROBED.replace("CLIENT", str(client)))
+        run_file(path, [], tmp_path / path.stem)
+        said += capsys.readouterr().out
+    assert said.count("the attack finds its images at 100.0 dB (the mean image has ") == 2
+    assert said.count("no inversion. The client took no part in this round.") == 6

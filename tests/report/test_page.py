@@ -220,6 +220,7 @@ def test_panels_are_found_through_the_entry_point_in_the_order_of_their_places(b
         "Over rounds",
         "Privacy",
         "Refused answers",
+        "What the update gives away",
         "Influence",
         "How the rule saw the clients",
         "Detection",

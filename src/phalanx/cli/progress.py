@@ -60,6 +60,8 @@ class ProgressSink:
                 self._privacy(event)
             case "round":
                 self._round(event)
+            case "inversion":
+                self._inversion(event)
             case "evaluation":
                 self._evaluation(event)
 
@@ -85,6 +87,14 @@ class ProgressSink:
         if self._limit and isinstance(spent := event.values.get("epsilon"), float):
             self._spent = f"  privacy spent {percent(spent / self._limit)}"  # an ε would need its whole statement
         self._bar.update(self._task, completed=event.round + 1, scores=self.scores)
+
+    def _inversion(self, event: Event) -> None:
+        values, whose = event.values, f"Round {event.round + 1}, client {event.values['client']}:"
+        if (why := values.get("missing")) is not None:
+            self._say(f"{whose} no inversion. {why}")
+        else:
+            found, known = values["mean_psnr"], values["mean_baseline"]
+            self._say(f"{whose} the attack finds its images at {found:.1f} dB (the mean image has {known:.1f} dB).")
 
     def _evaluation(self, event: Event) -> None:
         success = event.values.get("attack_success")

@@ -6,6 +6,7 @@ from phalanx.report.panels.detection import Detection
 from phalanx.report.panels.embedding import Embedding
 from phalanx.report.panels.failures import Failures
 from phalanx.report.panels.influence import Influence
+from phalanx.report.panels.inversion import Inversion
 from phalanx.report.panels.norms import Norms
 from phalanx.report.panels.partition import Partition
 from phalanx.report.panels.privacy import Privacy
@@ -24,6 +25,7 @@ __all__ = [
     "Embedding",
     "Failures",
     "Influence",
+    "Inversion",
     "Norms",
     "Partition",
     "Privacy",
