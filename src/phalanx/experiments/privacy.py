@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
+from phalanx.accounts import Accounts
 from phalanx.core.events import Event
 from phalanx.experiments.record import RunRecord
 from phalanx.privacy import PrivacyStatement
-from phalanx.privacy.statement import rounded_up
 from phalanx.server.state import FederationState
-from phalanx.simulation.accounts import Accounts
 
 _FACTS = ("delta", "unit", "neighbours", "sampling", "accountant", "trusted")
 
@@ -17,12 +16,6 @@ _FACTS = ("delta", "unit", "neighbours", "sampling", "accountant", "trusted")
 def announced(accounts: Accounts, state: FederationState) -> Event:
     """What the run has spent when it begins or goes on, and will have spent in the end."""
     return Event("privacy", state.round, accounts.event(state))
-
-
-def spent(accounts: Accounts, state: FederationState) -> dict[str, Any]:
-    """What result.json says: the statement, as a sentence and in its parts."""
-    statement = accounts.statement(accounts.epsilon(state))
-    return {**statement.facts(), "epsilon": rounded_up(statement.epsilon), "statement": str(statement)}
 
 
 def stated(record: RunRecord) -> dict[str, Any] | None:

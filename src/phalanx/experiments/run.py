@@ -18,7 +18,7 @@ from phalanx.data import Federation
 from phalanx.experiments.custom import CustomData, CustomModel, data_digest, model_digest
 from phalanx.experiments.driving import drive
 from phalanx.experiments.folder import RunFolder
-from phalanx.experiments.privacy import announced, recharged, spent
+from phalanx.experiments.privacy import announced, recharged
 from phalanx.experiments.record import experiment_of
 from phalanx.experiments.watching import check_trackers, end, watched
 from phalanx.models import model_sha256
@@ -100,7 +100,7 @@ def run_on(
         module = simulation.load(state).eval()
         summary = {**_summary(experiment, history.rows, module), **ending}
         if simulation.accounts:
-            summary["privacy"] = spent(simulation.accounts, state)
+            summary["privacy"] = simulation.accounts.result(state)
         for tracker in trackers:
             tracker.emit(end(state.round - 1, summary["final"]))
         if folder:

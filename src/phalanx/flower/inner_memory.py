@@ -26,9 +26,9 @@ def taken(strategy: Strategy) -> tuple[dict[str, Any], dict[str, Tensor]]:
             told[name] = _told(value, tensors)
         except TypeError:
             raise ConfigError(
-                f"{type(strategy).__name__} keeps {name}, of type {type(value).__name__}, which no checkpoint can hold: numbers, "
-                "text, numpy arrays, Flower's records of arrays, and lists and dictionaries of these can be. Leave out folder, or "
-                "use RobustStrategy and its server."
+                f"{type(strategy).__name__} keeps {name}, of type {type(value).__name__}, which no checkpoint can hold: only "
+                "numbers, text, numpy arrays, Flower's records of arrays, and lists and dictionaries of these. Leave "
+                "out folder, or use RobustStrategy and its server."
             ) from None
     return told, tensors
 

@@ -9,6 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from phalanx.accounts import Accounts
+from phalanx.accounts.books import RuleBooks
 from phalanx.config import Experiment
 from phalanx.core import params as flat
 from phalanx.core.events import Event
@@ -20,9 +22,7 @@ from phalanx.metrics import evaluate
 from phalanx.server.aggregation import aggregate, combined_buffers, owned, root
 from phalanx.server.events import Stopwatch
 from phalanx.server.state import FederationState
-from phalanx.simulation.accounts import Accounts
 from phalanx.simulation.attack import attack
-from phalanx.simulation.books import RuleBooks
 from phalanx.simulation.clients import Clients
 from phalanx.simulation.devices import CPU, choose_devices
 from phalanx.simulation.inversion import Inversion, Pictures

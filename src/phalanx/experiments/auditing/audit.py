@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from phalanx.accounts.accounts import Accounts, no_proof
 from phalanx.aggregators import Mean
 from phalanx.attacks import Adversary
 from phalanx.config import EvaluationSettings, Experiment
@@ -19,7 +20,6 @@ from phalanx.experiments.run import prepare
 from phalanx.privacy import LocalDP, OneRunAudit, PrivacyStatement
 from phalanx.privacy.statement import shown
 from phalanx.server import AllClients, Screening
-from phalanx.simulation.accounts import Accounts, no_proof
 
 _ENOUGH = 500
 """Samples of a client with as many canaries as an audit has at most."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from phalanx.accounts.accounts import no_proof
 from phalanx.config import Experiment
 from phalanx.core import rng
 from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted
 from phalanx.privacy import OneRunAudit, PrivacyStatement
 from phalanx.simulation import FederationState, Simulation
-from phalanx.simulation.accounts import no_proof
 
 MOST_CANARIES = 1000
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from phalanx.accounts import Accounts
 from phalanx.aggregators import Krum, Mean, NearestNeighborMixing, NormClippingWithNoise, Pipeline
 from phalanx.attacks import Adversary, FirstClients
 from phalanx.attacks.client import OwnTraining
@@ -19,7 +20,6 @@ from phalanx.models import MLP, LogisticRegression, ResNet18
 from phalanx.privacy import AdaptiveCentralDP, CentralDP, LocalDP, accounting
 from phalanx.server import AllClients, FixedSize, Poisson, Screening
 from phalanx.simulation import Simulation
-from phalanx.simulation.accounts import Accounts
 from phalanx.training import DPSGD, SGD
 
 PRIVATE = Experiment(

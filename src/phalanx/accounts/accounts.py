@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from phalanx.accounts.books import Books, History, RuleBooks, TrainerBooks
 from phalanx.config import Experiment, PrivacySettings
 from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted
 from phalanx.core.events import Value
@@ -16,7 +17,6 @@ from phalanx.privacy.accountants import LARGEST, AccountantName
 from phalanx.privacy.accounting import Counting, composed_epsilon, largest_epsilon
 from phalanx.privacy.statement import rounded_up
 from phalanx.server.state import FederationState
-from phalanx.simulation.books import Books, History, RuleBooks, TrainerBooks
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,20 @@ class Accounts:
         else:
             spending = {client: mechanism.spending for client, mechanism in by_trainer.items()}
             books = TrainerBooks(next(iter(by_trainer.values())), spending)
-        units = len(sizes) if books.mechanism.unit == "client" else max(sizes)
+        return cls.opened(books, settings, experiment.run.rounds, len(sizes) if rule is not None else max(sizes))
+
+    @classmethod
+    def opened(cls, books: Books, settings: PrivacySettings, rounds: int, units: int) -> Self:
+        """The accounts of what hides each of at most so many `units`: all clients, or one client's examples.
+
+        Raises: ConfigError in one sentence for a claim that could not be kept for a single round.
+        """
         if settings.delta * units >= 1:
             raise ConfigError(
                 f"privacy.delta = {settings.delta:g} allows to give away one {books.mechanism.unit} of {units} altogether; "
                 f"set it below {1 / units:g}."
             )
-        accounts = cls(books, settings, experiment.run.rounds)
+        accounts = cls(books, settings, rounds)
         most = LARGEST if settings.max_epsilon is None else settings.max_epsilon
         first = accounts._largest(books.of_rounds(1))  # which also refuses sampling that the accountant cannot count
         if first > most:
@@ -91,6 +98,11 @@ class Accounts:
         budget: dict[str, Value] = {} if self.settings.max_epsilon is None else {"max_epsilon": self.settings.max_epsilon}
         ends = {"epsilon": rounded_up(self.epsilon(state)), "at_end": rounded_up(statement.epsilon)}
         return {**ends, **statement.facts(), **budget, "statement": str(statement)}
+
+    def result(self, state: FederationState) -> dict[str, Any]:
+        """What result.json says: the statement, as a sentence and in its parts."""
+        statement = self.statement(self.epsilon(state))
+        return {**statement.facts(), "epsilon": rounded_up(statement.epsilon), "statement": str(statement)}
 
     def values(self, state: FederationState, following: FederationState) -> dict[str, Value]:
         """What the event of a round says: ε so far, and RDP's bound for each client who spent something in it."""
