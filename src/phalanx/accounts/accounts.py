@@ -42,10 +42,7 @@ class Accounts:
                 raise ConfigError(no_proof(experiment))
             return None
         if rule is not None and by_trainer:
-            raise ConfigError(
-                f"The rule {experiment.aggregator.kind} and the training {experiment.training.kind} would both make a privacy "
-                "claim, and a run states one; choose which."
-            )
+            raise ConfigError(two_claims(experiment))
         check_no_other_way(experiment, is_central=rule is not None)
         books: Books
         if rule is not None:
@@ -163,6 +160,14 @@ def check_no_other_way(experiment: Experiment, *, is_central: bool) -> None:
             f"{update.kind} sends what it makes of the honest rows, so one client can move the sum by more than the clip norm, "
             f"and {experiment.aggregator.kind} hides nobody. Take an attack that knows its own rows only."
         )
+
+
+def two_claims(experiment: Experiment) -> str:
+    """Why a private rule over private training is refused."""
+    return (
+        f"The rule {experiment.aggregator.kind} and the training {experiment.training.kind} would both make a privacy "
+        "claim, and a run states one; choose which."
+    )
 
 
 def no_proof(experiment: Experiment) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from phalanx.cli.terminal import console
 from phalanx.config import Experiment
-from phalanx.core.errors import CheckpointError, ConfigError
+from phalanx.core.errors import CheckpointError, ConfigError, PrivacyBudgetExhausted
 from phalanx.core.toml import parse_setting, read_toml
 from phalanx.experiments.signals import Signalled, stop_signals
 
@@ -94,15 +94,23 @@ def _nodes(app: Path) -> int:
 
 
 def _tell_result(config: dict[str, Any]) -> None:
-    """What the server wrote, if it is this machine's to read."""
+    """What the server wrote, if it is this machine's to read.
+
+    Raises: PrivacyBudgetExhausted if that was of fewer rounds.
+    """
     folder = Path(str(config.get("folder", "")))
     result = folder / "result.json"
     if not result.is_file():
         return
-    final = json.loads(result.read_bytes())["final"]
+    summary = json.loads(result.read_bytes())
+    final = summary["final"]
     names = ("accuracy", "attack_success", "no_answer")
     _say(" · ".join(f"{name.replace('_', ' ')} {final[name]:.4g}" for name in names if final.get(name) is not None))
+    if spent := summary.get("privacy"):
+        _say(f"Privacy: {spent['statement']}")
     _say(f"Next: phalanx show {folder}")
+    if stopped := summary.get("stopped"):
+        raise PrivacyBudgetExhausted(f"{stopped} The last model is in {folder}.")
 
 
 def _say(text: str) -> None:

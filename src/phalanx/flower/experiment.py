@@ -26,7 +26,7 @@ from phalanx.core.types import Rows, Samples, State
 from phalanx.data import Federation
 from phalanx.flower.client import Task, working_app
 from phalanx.flower.malicious import attack
-from phalanx.flower.preflight import check
+from phalanx.flower.preflight import check, claims_privacy
 from phalanx.flower.strategy import RobustStrategy
 from phalanx.metrics import evaluate
 from phalanx.models import model_sha256
@@ -113,6 +113,7 @@ def serve(
         server=experiment.server,
         screening=experiment.screening,
         participation=experiment.participation,
+        privacy=experiment.privacy if claims_privacy(experiment, federation.num_clients) else None,
         seed=_secret_seed(folder) if seed is None else seed,
         run=experiment.digest(),
         model=model,
@@ -133,6 +134,8 @@ def serve(
         "final": _final(folder / "events.jsonl"),
         "model_sha256": model_sha256(model),
     }
+    summary |= {} if strategy.stopped is None else {"stopped": strategy.stopped}
+    summary |= {} if strategy.spent is None else {"privacy": strategy.spent}
     write_atomically(folder / "model.safetensors", serialised(model.state_dict()))
     write_atomically(folder / "result.json", json.dumps(summary, indent=2, sort_keys=True).encode() + b"\n")
     return summary
@@ -192,7 +195,8 @@ def _test(
 
     def test(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
         is_due = settings.every and server_round % settings.every == 0
-        if server_round == 0 or not (is_due or server_round == experiment.run.rounds):
+        is_last = server_round == experiment.run.rounds or strategy.stopped is not None
+        if server_round == 0 or not (is_due or is_last):
             return None
         model.load_state_dict(arrays.to_torch_state_dict())
         found = evaluate(model, federation.test, poison=poison, batch_size=settings.batch_size)

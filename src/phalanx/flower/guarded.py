@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from phalanx.core.events import Event, Sink
+from phalanx.core.events import Event, Sink, Value
 from phalanx.core.types import Rows
 from phalanx.flower.answers import Asked, receive
 from phalanx.flower.attendance import LOG, Attendance
@@ -23,11 +23,11 @@ ARRAYS, CONFIG, ROUND = "arrays", "config", "server-round"
 
 @dataclass(frozen=True)
 class Step:
-    """The state after a round and the new model; without one the old one is kept, and `kept` may say why."""
+    """The state after a round and the new model, without one the old one is kept; `values` are told with the round's event."""
 
     state: FederationState
     arrays: ArrayRecord | None = None
-    kept: str | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 class Guarded(Strategy, ABC):
@@ -37,6 +37,8 @@ class Guarded(Strategy, ABC):
         self.defence, self.attendance, self.sinks = defence, attendance, tuple(sinks)
         self.offences: dict[str, Counter[str]] = {}
         """How often each node's answer was dropped, by durable id and reason; "no answer" counts, too."""
+        self.stopped: str | None = None
+        """Why the last `start` made fewer rounds than it was asked for, if it did."""
         self._wire: Wire | None = None
         self._rows: Rows | None = None
         self._state: FederationState | None = None
@@ -58,9 +60,13 @@ class Guarded(Strategy, ABC):
     def _messages(self, record: RecordDict, nodes: Sequence[int], server_round: int) -> Iterable[Message]:
         return [Message(record, node, MessageType.TRAIN, ttl=self._timeout) for node in nodes]
 
-    def _restored(self, arrays: ArrayRecord) -> tuple[ArrayRecord, int]:
+    def _begun(self, arrays: ArrayRecord, num_rounds: int) -> tuple[ArrayRecord, int]:
         """The model to begin with, and how many rounds it has behind it."""
         return arrays, 0
+
+    def _ended(self) -> str | None:
+        """Why no other round may follow; None if one may."""
+        return None
 
     def _kept(self) -> None:
         """Called after every round."""
@@ -92,10 +98,9 @@ class Guarded(Strategy, ABC):
             self._offend(client, "no answer")
         for rejection in verdict.rejected:
             self._offend(rejection.client, rejection.reason)
-        step, event = self._apply(verdict, self._wire, self._state), verdict.event
+        step = self._apply(verdict, self._wire, self._state)
         self._state = step.state
-        if step.kept is not None:
-            event = replace(event, values={**event.values, "kept_model": step.kept})
+        event = replace(verdict.event, values={**verdict.event.values, **step.values})
         self.tell(event)
         self._log(event)
         counted = ("sampled", "received", "no_answer")
@@ -125,7 +130,7 @@ class Guarded(Strategy, ABC):
         evaluate_config: ConfigRecord | None = None,
         evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
     ) -> Result:
-        """All rounds. A round waits for at most `timeout` seconds, and ends as soon as everybody has answered.
+        """All rounds, or as many as `stopped` allows. One waits for at most `timeout` seconds, and ends when all have answered.
 
         Raises: FederationError if too few nodes are there.
         """
@@ -133,20 +138,26 @@ class Guarded(Strategy, ABC):
         self._timeout = timeout
         self._wire = self._rows = self._state = None  # an earlier run's momentum and memory are its own
         try:
-            arrays, done = self._restored(initial_arrays)
+            arrays, done = self._begun(initial_arrays, num_rounds)
+            self.stopped = self._ended() if done < num_rounds else None
             self.attendance.has_begun = done > 0  # a resumed federation goes on with whoever is there, as after any other round
             result = Result(arrays=arrays)
             if not done:
                 self._evaluate(evaluate_fn, 0, arrays, result)
-            for server_round in range(done + 1, num_rounds + 1):
+            while done < num_rounds and self.stopped is None:
+                server_round = done + 1
                 messages = list(self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid))
                 new, counted = self.aggregate_train(server_round, exchange(grid, messages, timeout))
                 arrays = arrays if new is None else new
                 result.arrays = arrays
                 if counted is not None:
                     result.train_metrics_clientapp[server_round] = counted
-                self._evaluate(evaluate_fn, server_round, arrays, result)
+                done = server_round
+                self.stopped = self._ended() if done < num_rounds else None
+                self._evaluate(evaluate_fn, done, arrays, result)
                 self._kept()
+            if self.stopped is not None:
+                LOG.info("\t%s", self.stopped)
             return result
         finally:
             self._closed()
@@ -183,9 +194,9 @@ class Guarded(Strategy, ABC):
     def _offend(self, client: int, reason: str) -> None:
         self.offences.setdefault(self.attendance.roster.ids[client], Counter())[reason] += 1
 
-    def tell(self, event: Event) -> None:
-        """Hand an event to everyone who listens."""
-        for sink in self.sinks:
+    def tell(self, event: Event, sinks: Sequence[Sink] | None = None) -> None:
+        """Hand an event to everyone who listens, or to these."""
+        for sink in self.sinks if sinks is None else sinks:
             sink.emit(event)
 
     def _log(self, event: Event) -> None:

@@ -1,17 +1,19 @@
 """A federation's folder: what a new run goes on from after the server died, and what every round said of itself.
 
 checkpoint/     the newest two states (safetensors, sealed)     events.jsonl    one JSON object an event
+privacy.jsonl   what each round of a private rule spends
 """
 
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
 from phalanx.server.checkpoint import Checkpoint, newest, save
+from phalanx.server.ledger import Ledger
 from phalanx.server.lock import locked
 from phalanx.server.state import FederationState
 
@@ -26,6 +28,14 @@ class Standing:
     told: dict[str, Any] = field(default_factory=dict)
 
 
+class Restored(NamedTuple):
+    """Where to go on (None: from the start), what was spent after it, and a sentence for each damaged checkpoint."""
+
+    standing: Standing | None
+    receipts: list[dict[str, Any]]
+    remarks: list[str]
+
+
 class Journal:
     """A sink for events and a place for checkpoints. `facts` are what must not change between a run and its sequel.
 
@@ -33,7 +43,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, facts: dict[str, str]) -> None:
-        self.folder, self.facts = folder, facts
+        self.folder, self.facts, self.ledger = folder, facts, Ledger(folder / "privacy.jsonl")
         self._lock = locked(folder, "federation's folder")
         try:
             (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
@@ -57,7 +67,7 @@ class Journal:
             raise CheckpointError(f"The events in {self.folder} cannot be written: {error.strerror}.") from None
         parts = {"nodes": standing.ids, "offences": standing.offences, "told": standing.told}
         told = {name: json.dumps(part) for name, part in parts.items()}
-        facts = {**self.facts, **told, "events": str(self._events.tell())}
+        facts = {**self.facts, **told, "events": str(self._events.tell()), "ledger": str(self.ledger.position())}
         save(self.folder / "checkpoint", Checkpoint(standing.state.round, standing.state.tensors(), facts))
 
     def close(self) -> None:
@@ -65,16 +75,18 @@ class Journal:
         self._events.close()
         self._lock.close()
 
-    def restore(self) -> tuple[Standing | None, list[str]]:
-        """Where to go on (None: from the start), and a sentence for each damaged checkpoint; events are cut to it.
+    def restore(self) -> Restored:
+        """Where to go on; events are cut to it, receipts are not.
 
         Raises: CheckpointError if all checkpoints are damaged, or of another federation.
         """
         checkpoint, remarks = newest(self.folder / "checkpoint", self.facts)
-        self._events.truncate(int(checkpoint.facts["events"]) if checkpoint else 0)
+        facts = checkpoint.facts if checkpoint else {"events": "0", "ledger": "0"}
+        self._events.truncate(int(facts["events"]))
         self._events.seek(0, os.SEEK_END)
+        receipts = self.ledger.since(int(facts["ledger"]))
         if checkpoint is None:
-            return None, remarks
+            return Restored(None, receipts, remarks)
         state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors)
-        nodes, offences, told = (json.loads(checkpoint.facts[name]) for name in ("nodes", "offences", "told"))
-        return Standing(state, nodes, offences, told), remarks
+        nodes, offences, told = (json.loads(facts[name]) for name in ("nodes", "offences", "told"))
+        return Restored(Standing(state, nodes, offences, told), receipts, remarks)

@@ -1,6 +1,7 @@
 """What of an experiment is refused before anything is written or started, because nodes of their own cannot do it."""
 
-from phalanx.config import Experiment, RunSettings
+from phalanx.accounts.accounts import check_no_other_way, no_proof, two_claims
+from phalanx.config import Experiment, PrivacySettings, RunSettings
 from phalanx.core.capabilities import Capability
 from phalanx.core.errors import ConfigError
 from phalanx.flower.defence import check_rule
@@ -22,7 +23,6 @@ def check(experiment: Experiment) -> None:
         "evaluation.tau": experiment.evaluation.tau is not None,
         "evaluation.undefended": experiment.evaluation.undefended is not None,
         "evaluation.inversion": experiment.evaluation.inversion is not None,
-        "privacy.max_epsilon": experiment.privacy.max_epsilon is not None,
         "tracking": bool(experiment.tracking),
         "run.devices": run.devices not in (("auto",), ("cpu",)),
         "run.workers": run.workers != default.workers,
@@ -35,4 +35,25 @@ def check(experiment: Experiment) -> None:
     clients = getattr(experiment.partition, "num_clients", None)
     if isinstance(clients, int):
         experiment.aggregator.require(experiment.participation.largest(clients))
-        experiment.aggregator.mechanism(experiment.participation, clients)
+        claims_privacy(experiment, clients)
+
+
+def claims_privacy(experiment: Experiment, num_clients: int) -> bool:
+    """Whether the server's rule makes a claim that the server can count.
+
+    Raises: ConfigError for one that could not be proved, or that nobody here can keep.
+    """
+    rule = experiment.aggregator.mechanism(experiment.participation, num_clients)
+    training, settings = experiment.training.mechanism(1), experiment.privacy
+    if rule is not None and training is not None:
+        raise ConfigError(two_claims(experiment))
+    if rule is None and training is None and settings != PrivacySettings():
+        raise ConfigError(no_proof(experiment))
+    if rule is None and settings.max_epsilon is not None:
+        raise ConfigError(
+            f"privacy.max_epsilon cannot be kept for {experiment.training.kind} here: what a node spends it alone knows. "
+            "Leave it out and limit run.rounds, or put dp_mod, which has a budget of its own, around the node's app."
+        )
+    if rule is not None:
+        check_no_other_way(experiment, is_central=True)
+    return rule is not None

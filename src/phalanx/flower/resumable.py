@@ -27,6 +27,8 @@ class Resumable(Guarded):
         super().__init__(defence, attendance, sinks=sinks)
         self.folder = None if folder is None else Path(folder)
         self._journal: Journal | None = None
+        self._receipts: list[dict[str, Any]] = []
+        """What was spent after the checkpoint that this run goes on from."""
 
     @abstractmethod
     def _settings(self) -> list[Any]:
@@ -40,7 +42,7 @@ class Resumable(Guarded):
         """The inverse of `_saved`."""
         return state
 
-    def _restored(self, arrays: ArrayRecord) -> tuple[ArrayRecord, int]:
+    def _begun(self, arrays: ArrayRecord, num_rounds: int) -> tuple[ArrayRecord, int]:
         """The checkpoint's model, and its state in the place of a fresh one.
 
         Raises: CheckpointError if the checkpoints are damaged, or another federation's.
@@ -50,7 +52,7 @@ class Resumable(Guarded):
         self._wire = wire = Wire.of(arrays, self.defence.model)
         self._journal = Journal(self.folder, {"federation": self._digest(wire)})
         self.sinks = (*self.sinks, self._journal)
-        standing, remarks = self._journal.restore()
+        standing, self._receipts, remarks = self._journal.restore()
         for remark in remarks:
             LOG.warning("\t%s", remark)
         if standing is None:

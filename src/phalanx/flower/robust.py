@@ -139,7 +139,7 @@ class Robust(Resumable):
         trained = [slot.name for slot in wire.layout.parameters]
         if stepped is None or not all(np.isfinite(stepped[name].numpy()).all() for name in trained):
             self.inner = before
-            return Step(following, kept="The inner strategy's step is not finite.")
+            return Step(following, values={"kept_model": "The inner strategy's step is not finite."})
         own = {name: Array(stepped[name].numpy().astype(wire.forms[name].dtype)) for name in trained}
         params, _ = wire.flat(ArrayRecord({**one, **own}))
         following = replace(following, params=params, buffers=verdict.buffers, previous_update=update)
