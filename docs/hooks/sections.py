@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from docstrings import to_markdown
@@ -31,6 +32,15 @@ def section(name: str, held: Any, default: Any) -> str:
     brackets = f"[[{name}]]" if get_args(held) else f"[{name}]"
     lines = [f"## `{brackets}` {{ #{name} }}"]
     if component.family is None:
-        return "\n\n".join([*lines, to_markdown(inspect.getdoc(component) or ""), field_table(component)])
+        below = [section(f"{name}.{field}", part, None) for field, part in _tables(component)]
+        return "\n\n".join([*lines, to_markdown(inspect.getdoc(component) or ""), field_table(component), *below])
     kinds = ", ".join(f"`{kind}`" for kind in members(component))
     return "\n\n".join([*lines, f"A {family_link(component.family)}: {kinds}.", f"Default: `{toml(default)}`"])
+
+
+def _tables(component: type[Component]) -> Iterator[tuple[str, type[Component]]]:
+    """The optional fields of a component that are tables of their own, with no kinds to choose among."""
+    for field in dataclasses.fields(component):  # type: ignore[arg-type]
+        for part in get_args(field.type):
+            if isinstance(part, type) and issubclass(part, Component) and part.family is None:
+                yield field.name, part

@@ -131,4 +131,5 @@ def test_what_an_inversion_attack_finds_is_said_on_the_way(tmp_path, capsys):
         run_file(path, [], tmp_path / path.stem)
         said += capsys.readouterr().out
     assert said.count("the attack finds its images at 100.0 dB (the mean image has ") == 2
+    assert said.count("images found in an update") == 2
     assert said.count("no inversion. The client took no part in this round.") == 6

@@ -75,6 +75,9 @@ def summary(result: RunResult) -> Table:
         undefended = percent(final["undefended_success"])
         table.add_row("bound on attack success", f"{percent(final['success_bound'])} (undefended {undefended})")
         table.caption = EXPLANATION
+    if "inversion_psnr" in final:
+        known = f"mean image {final['inversion_baseline']:.1f} dB"
+        table.add_row("images found in an update", f"{final['inversion_psnr']:.1f} dB ({known})")
     if final.get("tpr") is not None:
         table.add_row("attackers rejected, last round", percent(final["tpr"]))
         table.add_row("honest rejected, last round", percent(final.get("fpr")))
