@@ -13,7 +13,7 @@ from phalanx.core.types import Cohort, RoundContext, Rows, Samples
 from phalanx.data import ATS, HorizontalFlip, RandomCrop
 from phalanx.models import CNN, LogisticRegression
 from phalanx.privacy import LocalDP
-from phalanx.training import DPSGD, SGD, Adam, CleanHardening, FlatClipping, PrunedUpdate, WorkerMomentum
+from phalanx.training import DPSGD, SGD, Adam, CleanHardening, FlatClipping, PartialDeployment, PrunedUpdate, WorkerMomentum
 from phalanx.training.schedules import Exponential
 from phalanx.training.trace import trace
 
@@ -107,6 +107,7 @@ def test_a_client_without_samples_has_no_trace():
         (Adam(0.1, epochs=1), "plain gradient descent"),
         (SGD(0.1, batch_size=4, steps=4), "4 steps where a pass has 3"),
         (CleanHardening(), "clean_hardening does something else"),
+        (PartialDeployment(SGD(0.1, epochs=1), SGD(0.1, epochs=1)), "partial_deployment does something else"),
         (LocalDP(SGD(0.1, epochs=1), clip_norm=1.0, noise_multiplier=1.0, secure_rng=True), "secure_rng"),
     ],
 )

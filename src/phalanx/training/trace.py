@@ -11,6 +11,7 @@ from phalanx.core.leak import LocalSteps
 from phalanx.core.types import Cohort, RoundContext
 from phalanx.training.engines.loop import smallest_batch
 from phalanx.training.local import LocalTrainer
+from phalanx.training.partial_deployment import PartialDeployment
 from phalanx.training.private_work import PrivateWork
 
 
@@ -70,7 +71,7 @@ def _local(trainer: Trainer) -> LocalTrainer:
     if isinstance(trainer, LocalTrainer):
         return trainer
     inner = getattr(trainer, "trainer", None)
-    if not isinstance(inner, Trainer):
+    if not isinstance(inner, Trainer) or isinstance(trainer, PartialDeployment):  # which has two, and draws one
         raise ConfigError(
             f"An inversion attack is told gradient descent on a client's samples; {trainer.kind} does something else. Set "
             "training.kind to sgd, or to one of the trainers around it."
