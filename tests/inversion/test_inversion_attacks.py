@@ -10,7 +10,18 @@ from phalanx.core.component import members
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import InversionAttack
 from phalanx.core.params import flatten
-from phalanx.inversion import DLG, IDLG, InvertingGradients, Leak, LinearRecovery, LocalSteps, MaskAware, leak_of
+from phalanx.inversion import (
+    DLG,
+    IDLG,
+    InvertingGradients,
+    Leak,
+    LinearRecovery,
+    LocalSteps,
+    MaskAware,
+    PolicyAware,
+    TransformAware,
+    leak_of,
+)
 from phalanx.inversion.inverting_gradients import total_variation
 from phalanx.metrics import psnr, recovery
 from phalanx.models import CNN, MLP, SigmoidCNN
@@ -22,6 +33,8 @@ ATTACKS = [
     InvertingGradients(steps=5, restarts=3),
     LinearRecovery(),
     MaskAware(DLG(steps=5)),
+    TransformAware(DLG(steps=5)),
+    PolicyAware(DLG(steps=5), ((0, 3), (1,)), undo_steps=3),
 ]
 each = pytest.mark.parametrize("attack", ATTACKS, ids=lambda value: value.kind)
 
@@ -56,6 +69,7 @@ def test_images_have_their_shape_and_range_and_labels_their_type(attack, knows_l
     assert found.labels.dtype == torch.int64
     assert found.labels.shape == (1,)
     assert len(found.losses) == getattr(attack, "restarts", 1)
+    assert found.transformed is None or (found.transformed.shape == leak.shape and found.transformed.min() >= 0)
 
 
 @each
@@ -81,6 +95,19 @@ def test_a_model_with_dropout_on_is_refused(attack):
     model, _, leak = scene()
     with pytest.raises(ConfigError, match=r"Call model.eval\(\)"):
         attack.reconstruct(leak, nn.Sequential(model, nn.Dropout()), seeded())
+
+
+@each
+def test_several_leaks_at_once_are_one_after_the_other(attack):
+    model, image, leak = scene()
+    leaks = [leak, leak_of(model, 1 - image, torch.tensor([0]))]
+    together = attack.reconstruct_all(leaks, model, seeded(3))
+    draws = seeded(3)
+    for one, found in zip(leaks, together):
+        alone = attack.reconstruct(one, model, draws)
+        assert torch.equal(found.labels, alone.labels)
+        assert torch.allclose(found.losses, alone.losses, rtol=1e-3)
+        assert torch.allclose(found.images, alone.images, atol=1e-2)
 
 
 @pytest.mark.parametrize("attack", ATTACKS[:4], ids=lambda value: value.kind)

@@ -1,7 +1,8 @@
 """What an attacker on privacy has seen of a client, and what it makes of it."""
 
-from dataclasses import KW_ONLY, dataclass
-from typing import Self
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -24,13 +25,30 @@ class LocalSteps:
             raise PreconditionError(f"Local steps need lr > 0, batch_size >= 1 and epochs >= 1; got {self}.")
 
 
+Watch = Callable[[int, int, float], None]
+"""Told after each step of a search: how many steps are made, of how many at most, and the smallest loss of them all."""
+
+
+class View(Protocol):
+    """What a client may have done to each of its images before it trained on them, as far as an attacker knows: a family of
+    maps of pixels, of which numbers `[P]` choose one. An attack searches them together with the images.
+    """
+
+    def start(self, count: int, generator: torch.Generator) -> Tensor:
+        """Numbers `[count, P]` to begin with."""
+
+    def __call__(self, pixels: Tensor, numbers: Tensor) -> Tensor:
+        """What becomes of pixels `[N, C, H, W]`, each with its own numbers `[N, P]`; with graph."""
+
+
 @dataclass(frozen=True)
 class Leak:
     """One client's `gradient` `[d]`, or the sum of its steps' gradients, with what the attacker knows besides.
 
     `shape` is `(B, C, H, W)`: how many images to look for, and their size. `labels` `[B]` are None where they are unknown.
     `mean` and `std`, shaped to broadcast against one image, are what the client standardises pixels in [0, 1] with. Where
-    `known` `[d]` is False, the gradient's value says nothing; None: all values are what the client computed.
+    `known` `[d]` is False, the gradient's value says nothing; None: all values are what the client computed. `view` is what
+    may have become of the images before the client trained on them; None: nothing.
 
     Raises: PreconditionError.
     """
@@ -43,6 +61,7 @@ class Leak:
     std: Tensor | None = None
     local: LocalSteps = LocalSteps()
     known: Tensor | None = None
+    view: View | None = None
 
     @classmethod
     def of_update(
@@ -83,9 +102,13 @@ class Leak:
         """What the model sees of pixels `[..., C, H, W]` in [0, 1]."""
         return pixels if self.mean is None or self.std is None else (pixels - self.mean) / self.std
 
+    def raw(self, images: Tensor) -> Tensor:
+        """The pixels of what the model sees, even those outside of [0, 1]."""
+        return images if self.mean is None or self.std is None else images * self.std + self.mean
+
     def pixels(self, images: Tensor) -> Tensor:
         """The pixels of what the model sees; what lies outside of [0, 1] is cut off."""
-        return (images if self.mean is None or self.std is None else images * self.std + self.mean).clamp(0, 1)
+        return self.raw(images).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -93,8 +116,11 @@ class Reconstruction:
     """What an attacker found: `images` `[B, C, H, W]`, pixels in [0, 1], with the `labels` `[B]` it took them for.
 
     `losses` `[restarts]` are what each beginning reached of the attack's own loss, on which alone the choice among them rests.
+    `transformed` `[B, C, H, W]`: what the client made of `images` before it trained, by the account of an attacker who looks
+    for that, too; None: it takes them for the same. It is to be compared with what the client really trained on.
     """
 
     images: Tensor
     labels: Tensor
     losses: Tensor
+    transformed: Tensor | None = field(default=None, kw_only=True)

@@ -19,7 +19,7 @@ class Client:
     """
 
     def __init__(self, model: nn.Module, leak: Leak) -> None:
-        self._model, self._local, self._known = _pure(model), leak.local, leak.known
+        self._model, self._local = pure(model), leak.local
         self._params = {name: tensor.detach() for name, tensor in trainable(self._model).items()}
         _check(self._model, leak)
         self.num_classes = self._classes(leak)
@@ -31,9 +31,8 @@ class Client:
         return one_hot(labels, self.num_classes).to(next(iter(self._params.values())))
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
-        """The gradients `[R, d]`, summed over the steps, for images `[R, B, C, H, W]` and targets `[R, B, K]`; 0 if unknown."""
-        sent = vmap(self._send)(images, targets) if len(images) > 1 else self._send(images[0], targets[0])[None]
-        return sent if self._known is None else sent * self._known
+        """The gradients `[R, d]`, summed over the steps, for images `[R, B, C, H, W]` and targets `[R, B, K]`."""
+        return vmap(self._send)(images, targets) if len(images) > 1 else self._send(images[0], targets[0])[None]
 
     def _classes(self, leak: Leak) -> int:
         try:
@@ -84,7 +83,7 @@ def leak_of(
     return Leak(gradient, unseen.shape, labels, mean=mean, std=std, local=unseen.local)
 
 
-def _pure(model: nn.Module) -> nn.Module:
+def pure(model: nn.Module) -> nn.Module:
     """A copy whose forward pass changes nothing and draws nothing."""
     copy = deepcopy(model)
     for part in copy.modules():

@@ -16,7 +16,8 @@ class Descent(Protocol):
 class Adam:
     """Adam's steps (Kingma and Ba, ICLR 2015), by the gradient's sign alone if `signed`.
 
-    The learning rate is divided by ten after 3/8, 5/8 and 7/8 of `steps` if `decay`. A point stays within `box`.
+    The learning rate is divided by ten after 3/8, 5/8 and 7/8 of `steps` if `decay`. The first numbers of a point, as many as
+    `box` has, stay within it.
     """
 
     def __init__(
@@ -35,7 +36,10 @@ class Adam:
         self._second = self._second.lerp(gradients.square(), 0.001)
         scale = (self._second / (1 - 0.999**self._made)).sqrt_().add_(1e-8)
         moved = points - lr / (1 - 0.9**self._made) * self._first / scale
-        return moved if self._box is None else moved.clamp(*self._box)
+        if self._box is None:
+            return moved
+        boxed, free = moved.tensor_split([len(self._box[0])], dim=1)
+        return torch.cat([boxed.clamp(*self._box), free], dim=1)
 
 
 class LBFGS:

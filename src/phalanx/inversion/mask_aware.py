@@ -1,15 +1,16 @@
 """MaskAware: an inversion attack that knows that the update was pruned."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import nn
 
-from phalanx.core.families import InversionAttack
-from phalanx.core.leak import Leak, Reconstruction
+from phalanx.core.leak import Leak, Reconstruction, Watch
+from phalanx.inversion.adaptive import AdaptiveAttack
 
 
-class MaskAware(InversionAttack):
+class MaskAware(AdaptiveAttack):
     """`attack`, comparing only the coordinates that were sent: those of the leak that are not zero.
 
     ```
@@ -24,7 +25,8 @@ class MaskAware(InversionAttack):
     'mask_aware'
     """
 
-    attack: InversionAttack
-
-    def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
-        return self.attack.reconstruct(replace(leak, known=leak.gradient != 0), model, generator)
+    def reconstruct_all(
+        self, leaks: Sequence[Leak], model: nn.Module, generator: torch.Generator, *, watch: Watch | None = None
+    ) -> list[Reconstruction]:
+        masked = [replace(leak, known=leak.gradient != 0) for leak in leaks]
+        return self.attack.reconstruct_all(masked, model, generator, watch=watch)

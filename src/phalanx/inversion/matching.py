@@ -1,7 +1,7 @@
 """`GradientMatching`: what every search shares that looks for images whose gradient is the one that was seen."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY
 from typing import Annotated
 
@@ -10,12 +10,12 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from phalanx.core.families import InversionAttack
-from phalanx.core.leak import Leak, Reconstruction
-from phalanx.inversion.client import Client
+from phalanx.core.leak import Leak, Reconstruction, Watch
 from phalanx.inversion.descent import Descent
-from phalanx.inversion.labels import infer_labels
+from phalanx.inversion.guesses import Guesses
 
-Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Prior = Callable[[Tensor], Tensor]
 _PROGRESS = 0.999
 
 
@@ -40,45 +40,56 @@ class GradientMatching(InversionAttack, ABC):
 
     @abstractmethod
     def loss(self, found: Tensor, seen: Tensor, images: Tensor) -> Tensor:
-        """`[R]`, of gradients `[R, d]` against the one seen `[d]`, and of the images `[R, B, C, H, W]` themselves."""
+        """`[R]`, of gradients `[R, d]` against those seen `[R, d]`, and of the images `[R, B, C, H, W]` themselves."""
 
     @abstractmethod
     def descent(self, leak: Leak, size: int) -> Descent:
         """How points `[R, P]` move; the first `size` numbers of each are images as the model sees them."""
 
-    def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
-        client = Client(model, leak)
-        seen = leak.gradient if leak.known is None else leak.gradient * leak.known
-        labels = leak.labels
-        if labels is None and not self.searches_labels:
-            labels = infer_labels(leak, model)
-        count, size = leak.shape[0], leak.gradient.new_zeros(leak.shape).numel()
-        width = size + (count * client.num_classes if labels is None else 0)
-        starts = torch.randn(self.restarts, width, generator=generator).to(leak.gradient)
-        targets = None if labels is None else client.one_hot(labels.to(leak.gradient.device))
+    def prior(self, model: nn.Module) -> Prior | None:
+        """What else is held against images `[R, B, C, H, W]` as the model is shown them, `[R]`, or None.
 
-        def evaluate(points: Tensor) -> tuple[Tensor, Tensor]:
+        Raises: ConfigError if the model has not what it takes.
+        """
+        return None
+
+    def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
+        return self.reconstruct_all((leak,), model, generator)[0]
+
+    def reconstruct_all(
+        self, leaks: Sequence[Leak], model: nn.Module, generator: torch.Generator, *, watch: Watch | None = None
+    ) -> list[Reconstruction]:
+        guesses = Guesses(leaks, model, searches_labels=self.searches_labels)
+        prior = self.prior(model)
+        starts = guesses.starts(self.restarts, generator)
+        owners = torch.arange(len(leaks), device=starts.device).repeat_interleave(self.restarts)
+
+        def evaluate(points: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 points = points.detach().requires_grad_()
-                images = points[:, :size].view(-1, *leak.shape)
-                wanted = points[:, size:].view(-1, count, client.num_classes).softmax(2) if targets is None else targets
-                found = client(images, wanted.expand(len(points), -1, -1))
-                losses = self.loss(found, seen, images)
+                shown = guesses.shown(points)
+                losses = self.loss(*guesses.gradients(points, shown, owners), guesses.images(points))
+                losses = losses if prior is None else losses + prior(shown)
                 return losses.detach(), torch.autograd.grad(losses.sum(), points)[0]
 
-        blocks = [self._search(evaluate, block, self.descent(leak, size)) for block in torch.split(starts, self.together)]
-        points, losses = torch.cat([block[0] for block in blocks]), torch.cat([block[1] for block in blocks])
-        best = points[losses.argmin()]
-        if labels is None:
-            labels = best[size:].view(count, -1).argmax(1)
-        return Reconstruction(leak.pixels(best[:size].view(leak.shape)), labels, losses)
+        passes = -(-len(starts) // self.together) * (self.steps + 1)
+        told = evaluate if watch is None else _told(evaluate, watch, passes)
+        blocks = [
+            self._search(told, *block, self.descent(leaks[0], guesses.size))
+            for block in zip(torch.split(starts, self.together), torch.split(owners, self.together))
+        ]
+        points, losses = (torch.cat(parts) for parts in zip(*blocks))
+        points, losses = points.view(len(leaks), self.restarts, -1), losses.view(len(leaks), -1)
+        return [
+            guesses.reconstruction(points[owner, losses[owner].argmin()], losses[owner], owner) for owner in range(len(leaks))
+        ]
 
-    def _search(self, evaluate: Evaluate, points: Tensor, descent: Descent) -> tuple[Tensor, Tensor]:
+    def _search(self, evaluate: Evaluate, points: Tensor, owners: Tensor, descent: Descent) -> tuple[Tensor, Tensor]:
         """The best point of each restart with its loss. One that diverged keeps what it had before."""
         best, lowest = points, torch.full_like(points[:, 0], torch.inf)
         milestone, waited = lowest, 0
         for step in range(self.steps + 1):
-            losses, gradients = evaluate(points)
+            losses, gradients = evaluate(points, owners)
             is_better = losses < lowest  # NaN is not
             best, lowest = torch.where(is_better[:, None], points, best), torch.where(is_better, losses, lowest)
             has_fallen = lowest < milestone * _PROGRESS
@@ -88,3 +99,17 @@ class GradientMatching(InversionAttack, ABC):
                 break
             points = descent.step(points, gradients)
         return best, lowest
+
+
+def _told(evaluate: Evaluate, watch: Watch, most: int) -> Evaluate:
+    """The same, telling `watch` of each pass."""
+    made, lowest = 0, torch.inf
+
+    def evaluate_and_tell(points: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal made, lowest
+        losses, gradients = evaluate(points, owners)
+        made, lowest = made + 1, min(lowest, float(losses.nan_to_num(nan=torch.inf).min()))
+        watch(made, most, lowest)
+        return losses, gradients
+
+    return evaluate_and_tell

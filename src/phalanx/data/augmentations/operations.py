@@ -91,7 +91,7 @@ def translate_y(images: Tensor, magnitude: float, signs: Tensor) -> Tensor:
 
 def rotate(images: Tensor, magnitude: float, signs: Tensor) -> Tensor:
     """Turn by so many degrees, always in the same direction."""
-    return _gathered(images, _turned(*images.shape[2:], magnitude).to(images.device))
+    return _gathered(images, turned_places(*images.shape[2:], magnitude).to(images.device))
 
 
 def shear_x(images: Tensor, magnitude: float, signs: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def _grey(images: Tensor) -> Tensor:
 
 def _moved(images: Tensor, signs: Tensor, matrix: Callable[[int, int, int], tuple[float, ...]]) -> Tensor:
     height, width = images.shape[2:]
-    places = {sign: _placed(height, width, matrix(width, height, sign)).to(images.device) for sign in (-1, 1)}
+    places = {sign: moved_places(height, width, matrix(width, height, sign)).to(images.device) for sign in (-1, 1)}
     is_positive = (signs > 0)[:, None, None, None]
     return torch.where(is_positive, _gathered(images, places[1]), _gathered(images, places[-1]))
 
@@ -132,13 +132,15 @@ def _gathered(images: Tensor, places: Tensor) -> Tensor:
 
 
 @cache
-def _placed(height: int, width: int, matrix: tuple[float, ...]) -> Tensor:
+def moved_places(height: int, width: int, matrix: tuple[float, ...]) -> Tensor:
+    """Where pillow takes each pixel `[height · width]` of an affine image from; −1: from outside."""
     numbers = _numbers(height, width).transform((width, height), Image.Transform.AFFINE, matrix, fillcolor=-1)
     return torch.from_numpy(np.array(numbers)).flatten().long()
 
 
 @cache
-def _turned(height: int, width: int, degrees: float) -> Tensor:
+def turned_places(height: int, width: int, degrees: float) -> Tensor:
+    """The same for a rotation."""
     return torch.from_numpy(np.array(_numbers(height, width).rotate(degrees, fillcolor=-1))).flatten().long()
 
 
