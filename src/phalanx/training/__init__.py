@@ -8,9 +8,11 @@ from phalanx.training.flip import Flip
 from phalanx.training.hooks import ClampGradient, ClipGradientNorm, FedProx
 from phalanx.training.in_process import InProcess
 from phalanx.training.local import LocalTrainer
+from phalanx.training.noisy_update import NoisyUpdate
 from phalanx.training.partial_deployment import PartialDeployment
 from phalanx.training.pool import WorkerPool
 from phalanx.training.pruned_update import PrunedUpdate
+from phalanx.training.quantized_update import QuantizedUpdate
 from phalanx.training.schedules import Constant, Cosine, Exponential, StepDecay
 from phalanx.training.sgd import SGD
 from phalanx.training.trigger_inversion import TriggerInversion, Triggers
@@ -33,9 +35,11 @@ __all__ = [
     "Flip",
     "InProcess",
     "LocalTrainer",
+    "NoisyUpdate",
     "PartialDeployment",
     "PerLayerClipping",
     "PrunedUpdate",
+    "QuantizedUpdate",
     "StepDecay",
     "TriggerInversion",
     "Triggers",
