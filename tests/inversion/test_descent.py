@@ -71,6 +71,11 @@ def test_a_box_holds_every_number():
     assert moved.tolist() == [[0.5, -1.0], [0.0, 0.0]]
 
 
+def test_numbers_behind_the_box_move_freely():
+    moved = Adam(3.0, 1, box=(torch.zeros(1), torch.ones(1))).step(torch.zeros(1, 2), torch.tensor([[-1.0, -1.0]]))
+    assert moved.tolist() == [[1.0, pytest.approx(3.0, rel=1e-6)]]
+
+
 @pytest.mark.parametrize("make", [lambda: LBFGS(0.5), lambda: Adam(0.1, 9)], ids=["lbfgs", "adam"])
 def test_a_point_that_is_no_number_spoils_no_other(make):
     points, spoilt = starts(), starts()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from phalanx.core.errors import ConfigError
+from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.data import ATS, TRANSFORMATIONS
 from phalanx.inversion import LinearRecovery, PolicyAware, leak_of
 from phalanx.metrics import psnr, recovery
@@ -94,3 +94,9 @@ def test_what_it_says_the_client_saw_is_what_the_attack_found():
 def test_a_policy_that_there_is_not_is_one_sentence(policies, message):
     with pytest.raises(ConfigError, match=message):
         PolicyAware(LinearRecovery(), policies)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 8, 8), (1, 8, 8)])
+def test_what_is_no_grey_or_colour_image_is_one_sentence(shape):
+    with pytest.raises(PreconditionError, match=r"C = 1 or 3"):
+        knows((0,)).undo(torch.zeros(shape))

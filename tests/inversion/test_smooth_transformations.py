@@ -15,8 +15,9 @@ def pictures(channels, side=(9, 12)):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_values_are_those_of_the_transformation_itself(operation, channels):
-    images = pictures(channels)
+@pytest.mark.parametrize("side", [(9, 12), (2, 5)])
+def test_values_are_those_of_the_transformation_itself(operation, channels, side):
+    images = pictures(channels, side)
     for level in range(10):
         signs, step = torch.tensor([1, -1] * 3), Transformation(operation, level)
         found = smooth(step, images.double() / 255, signs) * 255

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from phalanx.core.errors import PreconditionError
 from phalanx.core.leak import Leak, Reconstruction, Watch
 from phalanx.core.numbers import NonNegativeFloat32
 from phalanx.data.augmentations import TRANSFORMATIONS
@@ -51,7 +52,15 @@ class PolicyAware(AdaptiveAttack):
         return [replace(one, images=self.undo(one.images), transformed=one.images) for one in found]
 
     def undo(self, transformed: Tensor) -> Tensor:
-        """What images `[B, C, H, W]` in [0, 1] were before one of the policies, each by itself."""
+        """What images `[B, C, H, W]` in [0, 1] were before one of the policies, each by itself.
+
+        Raises: PreconditionError if they are neither grey nor in colour.
+        """
+        if transformed.dim() != 4 or transformed.shape[1] not in (1, 3):
+            raise PreconditionError(
+                "PolicyAware undoes transformations of images [B, C, H, W], grey or in colour (C = 1 or 3); "
+                f"got {list(transformed.shape)}. Take the attack inside it alone."
+            )
         traced = [self._trace(policy, transformed) for policy in self.policies]
         origins, misfits = (torch.cat(parts, dim=1) for parts in zip(*traced))
         variation = total_variation(origins.flatten(0, 1)[:, None]).view(misfits.shape)

@@ -72,6 +72,8 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _smoothed(images: Tensor) -> Tensor:
+    if min(images.shape[2:]) < 3:  # nothing but border
+        return images
     window = torch.ones(1, 1, 3, 3).to(images)
     window[..., 1, 1] = 5
     inner = conv2d(images.flatten(0, 1)[:, None], window / 13).unflatten(0, images.shape[:2])[:, :, 0]  # type: ignore[no-untyped-call]
