@@ -19,7 +19,7 @@ from phalanx.core.leak import Reconstruction
 from phalanx.data import ATS, IID, Digits, Synthetic
 from phalanx.experiments.sheets import encoded, read_sheet, sheet_path
 from phalanx.flower.preflight import check as check_for_flower
-from phalanx.inversion import InvertingGradients, LinearRecovery
+from phalanx.inversion import InvertingGradients, LinearRecovery, PolicyAware
 from phalanx.models import CNN, MLP, LogisticRegression
 from phalanx.server import FixedSize
 from phalanx.training import SGD
@@ -70,6 +70,16 @@ def test_one_image_behind_a_linear_model_is_found_as_it_was_trained_on(done):
         assert event["ssim"][0] > 0.99
         assert event["truth_psnr"][0] < 10
         assert event["mean_psnr"] == 100.0  # as much as an image can count in a mean
+
+
+def test_an_attacker_who_knows_the_policy_is_compared_with_both_by_its_own_account(tmp_path):
+    knowing = probed(attack=PolicyAware(LinearRecovery(), ((0,),)), rounds=(1,))
+    phalanx.run(knowing, out=tmp_path)
+    [event] = told(tmp_path)
+    assert event["psnr"][0] > 60
+    assert event["truth_psnr"][0] > 30
+    truth, _, found = read_sheet(sheet_path(tmp_path, 1), 1)
+    assert np.abs(truth.astype(int) - found).max() < 10
 
 
 def test_the_pictures_are_in_the_folder_a_row_each(done):

@@ -88,7 +88,8 @@ class Inversion:
         # As the client trained: BatchNorm with the statistics of the batch.
         found = settings.attack.reconstruct(leak, self._model.train(), context.generator("inversion", settings.client))
         mean_image = _mean_image(self._federation.test)
-        as_trained = recovery(found.images, traced.transformed, mean_image=mean_image)
+        shown = found.images if found.transformed is None else found.transformed
+        as_trained = recovery(shown, traced.transformed, mean_image=mean_image)
         as_held = recovery(found.images, traced.truth, mean_image=mean_image)
         return _pictures(context.round, traced, found.images[as_trained.order]), {
             "images": b,
