@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phalanx.aggregators import FLTrust, Krum, Mean, TrimmedMean
+from phalanx.aggregators import FLTrust, Krum, Mean, Tolpegin, TrimmedMean
 from phalanx.attacks import (
     Adversary,
     ALittleIsEnough,
@@ -208,6 +208,14 @@ def test_no_page_says_who_is_honest_where_nobody_knows(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "of whom nobody knows who attacks" in page
     assert "no weight: honest" not in page
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_where_the_rule_saw_each_client_is_told_when_it_is_asked_for(tmp_path, asked):
+    seeing = replace(DIGITS, aggregator=Tolpegin(), run=RunSettings(rounds=1, seed=1))
+    serve(seeing, InProcessGrid([experiment_client(seeing)] * 5), folder=tmp_path, round_seconds=1, embeddings=asked)
+    told = json.loads((tmp_path / "events.jsonl").read_text().splitlines()[0])
+    assert len(told.get("embedding", [])) == (5 if asked else 0)
 
 
 def test_points_of_a_real_federation_have_no_side():

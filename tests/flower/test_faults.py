@@ -1,6 +1,8 @@
 """What nodes have been seen to send. Each costs its node the round: the model is, to the last bit, what it is without it."""
 
+import json
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from threading import Event
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from phalanx.aggregators import FLTrust, Mean, TrimmedMean
 from phalanx.attacks import Adversary, ALittleIsEnough, FirstClients, ModelReplacement, SignFlip
@@ -17,6 +20,7 @@ from phalanx.data import RootSet
 from phalanx.flower import InProcessGrid, RobustStrategy, attacking, exchange, faulty
 from phalanx.flower.answers import believed
 from phalanx.flower.faulty import FAULTS, hanging, stale
+from phalanx.flower.inflation import inflated_to
 from phalanx.flower.wire import UPDATE
 from phalanx.server import Screening
 
@@ -299,19 +303,47 @@ def test_an_answer_that_flower_cannot_unpack_costs_its_node_the_round(twins, sma
     assert strategy.offences["node-6"] == {"error": 3}
 
 
-def test_an_answer_that_does_not_fit_into_memory_costs_its_node_the_round(twins, small):
+def test_a_small_message_that_unpacks_into_gigabytes_costs_its_node_the_round(twins, small):
+    """Two megabytes travel; a thousand arrays name them two thousand times each, which would be four terabytes."""
     world = twins(replace(small, run=replace(small.run, rounds=1)))
 
     class Bomb(InProcessGrid):
         def pull_messages(self, message_ids):
             if list(message_ids) == [str(LAST)]:
-                raise MemoryError
+                contents, record = bomb(times=2000, arrays=1000)
+                return [inflate_object_from_contents(record, contents)]
             return super().pull_messages(message_ids)
 
     strategy = world.strategy()
     params, _ = world.deployed(Bomb([world.app() for _ in range(6)]), strategy)
     assert torch.equal(params, _without(world)[0])
     assert strategy.offences["node-6"] == {"error": 1}
+
+
+def bomb(times, arrays):
+    """As it lies at the SuperLink: what each object is, by id, and the id of the whole."""
+    chunk = bytes(2 * 10**6)
+    objects = {"chunk": b"ArrayChunk  %d\0" % len(chunk) + chunk}
+    for number in range(arrays):
+        shown = {"dtype": "float32", "shape": [number], "stype": "numpy.ndarray", "arraychunk_ids": [0] * times}
+        body = json.dumps(shown).encode()
+        objects[f"array{number}"] = b"Array chunk %d\0" % len(body) + body
+    names = [f"array{number}" for number in range(arrays)]
+    body = json.dumps(dict(zip(names, names))).encode()
+    objects["record"] = b"ArrayRecord %s %d\0" % (",".join(names).encode(), len(body)) + body
+    return objects, "record"
+
+
+def test_what_is_as_large_as_it_may_be_is_unpacked():
+    sent = Array(np.arange(10**6, dtype=np.float32))
+    contents = {"array": sent.deflate(), **{name: chunk.deflate() for name, chunk in sent.slice_array()}}
+    for room, fits in ((len(sent.data), True), (len(sent.data) - 1, False)):
+        with inflated_to(room), nullcontext() if fits else pytest.raises(ValueError, match="larger than any"):
+            assert np.array_equal(inflate_object_from_contents("array", dict(contents)).numpy(), sent.numpy())
+    assert np.array_equal(inflate_object_from_contents("array", dict(contents)).numpy(), sent.numpy())
+    contents, record = bomb(times=3, arrays=2)
+    with inflated_to(11 * 10**6), pytest.raises(ValueError, match="larger than any"):
+        inflate_object_from_contents(record, contents)
 
 
 def test_nodes_whose_answers_take_for_ever_to_fetch_cost_the_timeout_and_nobody_else(twins, small, monkeypatch):
@@ -328,7 +360,7 @@ def test_nodes_whose_answers_take_for_ever_to_fetch_cost_the_timeout_and_nobody_
 
     grid = Slow([world.app()] * (exchange.PULLERS + 3))
     messages = [Message(RecordDict(), node, "train") for node in grid.apps]
-    answers = exchange.exchange(grid, messages, timeout=1.0)
+    answers = exchange.exchange(grid, messages, timeout=1.0, most_bytes=10**9)
     assert not over.is_set()
     over.set()
     assert [reply.metadata.src_node_id for reply in answers] == [len(grid.apps)]

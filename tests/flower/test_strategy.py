@@ -138,7 +138,7 @@ def test_a_round_ends_when_time_is_up(twins, small):
     grid = world.grid()
     grid.silent = {1}
     messages = world.strategy().configure_train(1, ArrayRecord(world.model().state_dict()), {}, grid)
-    assert len(exchange.exchange(grid, messages, timeout=0.5)) == 5
+    assert len(exchange.exchange(grid, messages, timeout=0.5, most_bytes=10**6)) == 5
 
 
 def test_sampling_is_seeded_and_leaves_global_streams_alone(twins, small, untouched_rng):

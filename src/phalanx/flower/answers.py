@@ -9,11 +9,11 @@ from math import isfinite, nan
 from statistics import median_low
 
 import torch
-from flwr.app import Message, RecordDict
+from flwr.app import Message, MetricRecord
 from torch import Tensor
 
 from phalanx.core.types import Rows, Status
-from phalanx.flower.wire import Wire
+from phalanx.flower.wire import Answer, Wire
 from phalanx.server import Rejection
 
 MOST_STEPS = 10**4
@@ -58,19 +58,21 @@ def receive(
 
     `params` `[d]` is the model that was sent out, `cap` bounds claimed weights, `room` gives rows to write into.
     """
-    good, rejected, answered, strangers = dict[int, RecordDict](), list[Rejection](), set[int](), 0
+    good, claims = dict[int, Answer](), dict[int, list[MetricRecord]]()
+    rejected, answered, strangers = list[Rejection](), set[int](), 0
     clients_by_node = asked.clients
     for reply in replies:
         client = clients_by_node.get(reply.metadata.src_node_id)
         if client is None:
             strangers += 1
             continue
-        reason = "duplicate" if client in answered else _reason(reply, wire)
+        answer = "duplicate" if client in answered else _checked(reply, wire)
         answered.add(client)
-        if reason is None:
-            good[client] = reply.content
-        else:
-            rejected.append(Rejection(client, reason))
+        if isinstance(answer, str):
+            rejected.append(Rejection(client, answer))
+            continue
+        good[client] = answer
+        claims[client] = [record for record in reply.content.values() if isinstance(record, MetricRecord)]
     clients = tuple(sorted(good))
     rows = room(len(clients))
     rows.status.fill_(Status.SENT)
@@ -78,13 +80,13 @@ def receive(
         if reason := wire.read_into(good[client], rows, place, params):
             rejected.append(Rejection(client, reason))
             rows.status[place] = Status.DROPPED_OUT
-    steps = {client: _claim(good[client], "num-steps") for client in clients}
-    losses = {client: _claim(good[client], "loss") for client in clients}
+    steps = {client: _claim(claims[client], "num-steps") for client in clients}
+    losses = {client: _claim(claims[client], "loss") for client in clients}
     return Received(
         sampled=len(asked.messages),
         rows=rows,
         clients=clients,
-        weights=torch.tensor([_weight(good[client], cap) for client in clients], dtype=torch.int64),
+        weights=torch.tensor([_weight(claims[client], cap) for client in clients], dtype=torch.int64),
         steps={client: claim for client, claim in steps.items() if 1 <= claim <= MOST_STEPS},
         losses={client: claim for client, claim in losses.items() if isfinite(claim)},
         rejected=tuple(rejected),
@@ -102,20 +104,20 @@ def believed(claims: Mapping[int, float], accepted: Sequence[int]) -> float | No
     return median_low(made) if 2 * len(made) > len(accepted) else None
 
 
-def _reason(reply: Message, wire: Wire) -> str | None:
+def _checked(reply: Message, wire: Wire) -> Answer | str:
     if reply.has_error() or not reply.has_content():
         return "error"
-    return wire.malformation(reply.content)
+    return wire.checked(reply.content)
 
 
-def _weight(content: RecordDict, cap: int) -> int:
-    claim = _claim(content, "num-examples")
+def _weight(records: Sequence[MetricRecord], cap: int) -> int:
+    claim = _claim(records, "num-examples")
     return int(min(max(claim, 1), cap)) if isfinite(claim) else 1
 
 
-def _claim(content: RecordDict, name: str) -> float:
+def _claim(records: Sequence[MetricRecord], name: str) -> float:
     """A number that a client says of itself; NaN if it says none."""
-    claims: Sequence[object] = [record[name] for record in content.metric_records.values() if name in record]
+    claims: Sequence[object] = [record[name] for record in records if name in record]
     claim = claims[0] if len(claims) == 1 else None
     try:
         return float(claim) if isinstance(claim, int | float) else nan

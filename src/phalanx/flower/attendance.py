@@ -1,6 +1,5 @@
 """`Attendance`: which nodes are there, and how long a round waits for enough of them."""
 
-import logging
 import time
 
 from flwr.serverapp import Grid
@@ -8,9 +7,7 @@ from flwr.serverapp import Grid
 from phalanx.core.errors import ConfigError, FederationError
 from phalanx.flower.exchange import POLL_SECONDS
 from phalanx.flower.roster import Roster
-
-LOG = logging.getLogger("flwr")
-"""Where Flower writes, and so what its programs show."""
+from phalanx.flower.telling import LOG
 
 
 class Attendance:

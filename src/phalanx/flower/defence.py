@@ -45,6 +45,7 @@ class Defence:
     root: Samples | None = None
     root_trainer: Trainer | None = None
     input_shape: tuple[int, ...] | None = None
+    embeddings: bool = False
 
     def __post_init__(self) -> None:
         if (self.root is None) != (self.root_trainer is None):
@@ -87,7 +88,7 @@ class Defence:
             sampled=received.sampled,
             absent=absent,
             updates=updates,
-            aggregate=result,
+            aggregate=result if self.embeddings else replace(result, embedding=None),
             rejected=rejected,
             kept_model=reason,
         )

@@ -14,8 +14,8 @@ from phalanx.config import PrivacySettings
 from phalanx.core.errors import ConfigError, FederationError, PhalanxError, PrivacyBudgetExhausted
 from phalanx.core.noise import SystemNoise
 from phalanx.core.privacy import Mechanism, Spending
-from phalanx.flower.attendance import LOG
 from phalanx.flower.node_ledger import opened
+from phalanx.flower.telling import LOG
 from phalanx.privacy import PrivacyStatement
 from phalanx.privacy.accounting import composed_epsilon
 from phalanx.privacy.local_dp import release

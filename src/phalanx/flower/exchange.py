@@ -17,21 +17,23 @@ from flwr.serverapp import Grid
 from google.protobuf.message import DecodeError
 
 from phalanx.core.errors import FederationError
+from phalanx.flower.inflation import inflated_to
 
 POLL_SECONDS = 1.0
 PULLERS, STALL_SECONDS = 8, 5.0
 """How many fetches go on at a time; one that has taken so long no longer counts, so that nobody stands in another's way."""
 UNPACKING = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, DecodeError),
-    MemoryError,  # Flower repeats a chunk as often as an answer says
+    MemoryError,
 )
 """What Flower raises over an answer that is not what it should be."""
 
 
-def exchange(grid: Grid, messages: Sequence[Message], timeout: float) -> list[Message]:
+def exchange(grid: Grid, messages: Sequence[Message], timeout: float, most_bytes: int) -> list[Message]:
     """Send messages and return the answers that arrive within `timeout` seconds, errors of nodes among them.
 
-    An answer's metadata say whose it is: the node that was asked, whatever that node wrote there itself.
+    One whose arrays take more than `most_bytes` is an error. An answer's metadata say whose it is: the node that was asked,
+    whatever that node wrote there itself.
 
     Raises: FederationError if the messages cannot be sent.
     """
@@ -46,7 +48,7 @@ def exchange(grid: Grid, messages: Sequence[Message], timeout: float) -> list[Me
         while due and due[0][0] <= now and sum(now - since < STALL_SECONDS for since in begun.values()) < PULLERS:
             _, number = due.popleft()
             begun[number] = now
-            Thread(target=_fetch, args=(grid, number, waiting[number], fetched), daemon=True).start()
+            Thread(target=_fetch, args=(grid, number, waiting[number], most_bytes, fetched), daemon=True).start()
         with suppress(Empty):
             number, found = fetched.get(timeout=min(POLL_SECONDS, end - now))
             if isinstance(found, Exception):
@@ -60,9 +62,16 @@ def exchange(grid: Grid, messages: Sequence[Message], timeout: float) -> list[Me
     return answers
 
 
-def _fetch(grid: Grid, number: str, message: Message, fetched: SimpleQueue[tuple[str, list[Message] | Exception]]) -> None:
+def _fetch(
+    grid: Grid,
+    number: str,
+    message: Message,
+    most_bytes: int,
+    fetched: SimpleQueue[tuple[str, list[Message] | Exception]],
+) -> None:
     try:
-        found = list(grid.pull_messages([number]))
+        with inflated_to(most_bytes):
+            found = list(grid.pull_messages([number]))
     except UNPACKING as error:
         found = [Message(Error(code=0, reason=f"The answer cannot be unpacked: {type(error).__name__}."), reply_to=message)]
     except Exception as error:  # noqa: BLE001 - the connection's; raised again where the round is waiting

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -12,9 +13,10 @@ from flwr.serverapp.strategy import Result, Strategy
 from phalanx.core.events import Event, Sink, Value
 from phalanx.core.types import Rows
 from phalanx.flower.answers import Asked, receive
-from phalanx.flower.attendance import LOG, Attendance
+from phalanx.flower.attendance import Attendance
 from phalanx.flower.defence import Defence, Verdict
 from phalanx.flower.exchange import exchange
+from phalanx.flower.telling import LOG, counted, log_round
 from phalanx.flower.wire import Wire
 from phalanx.server.state import FederationState
 
@@ -102,11 +104,8 @@ class Guarded(Strategy, ABC):
         self._state = step.state
         event = replace(verdict.event, values={**verdict.event.values, **step.values})
         self.tell(event)
-        self._log(event)
-        counted = ("sampled", "received", "no_answer")
-        numbers = {name.replace("_", "-"): int(str(event.values[name])) for name in counted}
-        kept = int(step.arrays is None)
-        return step.arrays, MetricRecord({**numbers, "rejected": len(verdict.rejected), "kept-model": kept})
+        log_round(event)
+        return step.arrays, counted(event, rejected=len(verdict.rejected), is_kept=step.arrays is None)
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """Nobody: what clients say of a model is a claim. Test it on the server, with `evaluate_fn`."""
@@ -147,11 +146,11 @@ class Guarded(Strategy, ABC):
             while done < num_rounds and self.stopped is None:
                 server_round = done + 1
                 messages = list(self.configure_train(server_round, arrays, train_config or ConfigRecord(), grid))
-                new, counted = self.aggregate_train(server_round, exchange(grid, messages, timeout))
-                arrays = arrays if new is None else new
-                result.arrays = arrays
-                if counted is not None:
-                    result.train_metrics_clientapp[server_round] = counted
+                answers = exchange(grid, messages, timeout, cast(Wire, self._wire).most_bytes)
+                new, numbers = self.aggregate_train(server_round, answers)
+                result.arrays = arrays = arrays if new is None else new
+                if numbers is not None:
+                    result.train_metrics_clientapp[server_round] = numbers
                 done = server_round
                 self.stopped = self._ended() if done < num_rounds else None
                 self._evaluate(evaluate_fn, done, arrays, result)
@@ -198,11 +197,3 @@ class Guarded(Strategy, ABC):
         """Hand an event to everyone who listens, or to these."""
         for sink in self.sinks if sinks is None else sinks:
             sink.emit(event)
-
-    def _log(self, event: Event) -> None:
-        values = event.values
-        kept = f"; the model is kept: {values['kept_model']}" if "kept_model" in values else ""
-        accepted, sampled = len(list(values["clients"])), values["sampled"]  # type: ignore[arg-type]
-        LOG.info(
-            "\tround %d: %s of %s answers accepted; rejected %s%s", event.round + 1, accepted, sampled, values["rejected"], kept
-        )

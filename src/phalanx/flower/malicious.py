@@ -14,7 +14,7 @@ from phalanx.core.families import Trainer, UpdateAttack
 from phalanx.core.types import AttackView, RoundContext, Rows, State
 from phalanx.flower.client import Task, number_of, recalled, remember, round_of
 from phalanx.flower.guarded import ARRAYS
-from phalanx.flower.wire import UPDATE, Wire
+from phalanx.flower.wire import Wire
 
 ATTACK, LAST, WHEN = "attack/", "attacker/params", "attacker/round"
 MEMORY = "phalanx.attacker"
@@ -70,18 +70,19 @@ def attacking(attack: UpdateAttack, *, model: nn.Module | None = None, num_updat
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         reply, received = call_next(message, context), message.content.array_records[ARRAYS]
         wire = Wire.of(received, model)
-        if not reply.has_content() or wire.malformation(reply.content):
+        answer = wire.checked(reply.content) if reply.has_content() else "error"
+        if isinstance(answer, str):
             return reply
         params, buffers = wire.flat(received)
         rows, state = Rows.empty(1, wire.layout), recalled(context, MEMORY)
-        wire.read_into(reply.content, rows, 0, params)
+        wire.read_into(answer, rows, 0, params)
         now = _watching(RoundContext(round_of(message), seed, wire.layout, params, buffers, model=model), state)
         honest = rows.matrix.clone()
         view = AttackView(honest, lambda: honest, num_updates, previous_update=now.previous_update)
         row, memory = _crafted(attack, view, state, now, number_of(context))
         remember(context, MEMORY, memory)
         spoilt = wire.update(row, rows.buffers[0])
-        if UPDATE not in reply.content:
+        if not answer.is_update:
             [name] = reply.content.array_records
             spoilt = RecordDict({name: wire.arrays(params + row, rows.buffers[0])})
         reply.content = RecordDict({**reply.content, **spoilt})

@@ -11,11 +11,12 @@ from typing import Any
 from flwr.app import ArrayRecord
 
 from phalanx.core.events import Sink
-from phalanx.flower.attendance import LOG, Attendance
+from phalanx.flower.attendance import Attendance
 from phalanx.flower.defence import Defence
 from phalanx.flower.guarded import Guarded
 from phalanx.flower.journal import Journal, Standing
 from phalanx.flower.roster import Roster
+from phalanx.flower.telling import LOG
 from phalanx.flower.wire import Wire
 from phalanx.server.state import FederationState
 

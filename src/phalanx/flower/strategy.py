@@ -16,10 +16,11 @@ from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted
 from phalanx.core.events import Event, Sink, Value
 from phalanx.core.families import Aggregator, Participation, ServerOptimizer, Trainer
 from phalanx.core.types import RoundContext, Samples
-from phalanx.flower.attendance import LOG, Attendance
+from phalanx.flower.attendance import Attendance
 from phalanx.flower.defence import Defence, Verdict
 from phalanx.flower.guarded import Step
 from phalanx.flower.resumable import Resumable
+from phalanx.flower.telling import LOG
 from phalanx.flower.wire import Wire
 from phalanx.server import AllClients, Screening, ServerSGD
 from phalanx.server.state import FederationState
@@ -50,6 +51,7 @@ class RobustStrategy(Resumable):
         min_nodes: how many nodes the first round waits for, at most `wait_seconds`; then the run fails.
         quorum: a round with fewer accepted updates keeps the model (but a private rule answers to any number, as its proof has
             it), one with fewer nodes waits like the first.
+        embeddings: whether a round's event tells where a rule that maps updates to a plane saw each client: 20 bytes a client.
         sinks: who is told of every round.
         folder: where checkpoints and events are kept. A run that finds one there goes on with it.
 
@@ -73,6 +75,7 @@ class RobustStrategy(Resumable):
         min_nodes: int = 2,
         wait_seconds: float = 300.0,
         quorum: int = 1,
+        embeddings: bool = False,
         sinks: Sequence[Sink] = (),
         folder: str | Path | None = None,
     ) -> None:
@@ -101,6 +104,7 @@ class RobustStrategy(Resumable):
             root=root,
             root_trainer=root_trainer,
             input_shape=input_shape,
+            embeddings=embeddings,
         )
         attendance = Attendance(min_nodes=min_nodes, quorum=quorum, wait_seconds=wait_seconds)
         super().__init__(defence, attendance, sinks=sinks, folder=folder)

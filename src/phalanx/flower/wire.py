@@ -3,12 +3,11 @@
 A client answers in one of two ways. It sends the whole model back, as every stock Flower app does, in one record of any name;
 or, as `client_app` does, its update alone: the record UPDATE with the differences of all trained parameters and, if the model
 has float buffers, BUFFERS with these. The second is exact, smaller, and all that some trainers have.
-
-Nothing is parsed: an array's bytes must begin with the header that its declared shape and dtype have, to the letter.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Self
 
@@ -21,58 +20,18 @@ from torch import Tensor, nn
 from phalanx.core.errors import ConfigError
 from phalanx.core.params import Layout, Slot
 from phalanx.core.types import Rows
+from phalanx.flower.form import LONGEST_HEADER, Form
 
 UPDATE, BUFFERS = "phalanx.update", "phalanx.buffers"
-MAGIC = b"\x93NUMPY\x01\x00"
-LONGEST_HEADER = 10 + 2**16
-MOST_DIMENSIONS = 64  # numpy's own limit
-SERIALISATION = "numpy.ndarray"
 FLOAT32 = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
-class Form:
-    """What an array has to look like."""
+class Answer:
+    """What a client sent, by the names that it has to have; its form is right, and nothing of it is decoded."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-
-    @classmethod
-    def of(cls, array: Array) -> Self:
-        """The form that an array of our own declares. Raises: ConfigError if numpy does not know its dtype."""
-        try:
-            return cls(tuple(array.shape), np.dtype(array.dtype))
-        except TypeError:
-            raise ConfigError(f"The model must be made of numpy arrays; got one of dtype {array.dtype!r}.") from None
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes its numbers take."""
-        return prod(self.shape) * self.dtype.itemsize
-
-    def malformation(self, array: Array) -> str | None:
-        """The first thing that is wrong with what an array declares, or with the number of its bytes; None if nothing is."""
-        if tuple(array.shape) != self.shape:
-            # Of a shape with a million dimensions nobody works out the product.
-            is_reordered = len(array.shape) <= MOST_DIMENSIONS and prod(array.shape) == prod(self.shape)
-            return "wrong shape" if is_reordered else "wrong size"
-        if array.dtype != str(self.dtype) or array.stype != SERIALISATION:
-            return "wrong dtype"
-        return None if self.nbytes < len(array.data) <= self.nbytes + LONGEST_HEADER else "wrong number of bytes"
-
-    def read(self, array: Array) -> NDArray[np.generic] | None:
-        """The numbers as a view of an array's bytes; None if these are not what the array declares."""
-        data = array.data
-        start = 10 + int.from_bytes(data[8:10], "little")
-        header = data[10:start].strip()
-        is_fortran = header == self._header(is_fortran=True)
-        is_known = is_fortran or header == self._header(is_fortran=False)
-        if data[:8] != MAGIC or not is_known or len(data) - start != self.nbytes:
-            return None
-        return np.frombuffer(data, self.dtype, offset=start).reshape(self.shape, order="F" if is_fortran else "C")
-
-    def _header(self, *, is_fortran: bool) -> bytes:
-        return f"{{'descr': '{self.dtype.str}', 'fortran_order': {is_fortran}, 'shape': {self.shape}, }}".encode()
+    arrays: Mapping[str, Array]
+    is_update: bool
 
 
 @dataclass(frozen=True)
@@ -102,6 +61,12 @@ class Wire:
         moving = {slot.name for slot in (*layout.parameters, *layout.buffers)} | tied.keys()
         return cls(layout, forms, {name: array for name, array in arrays.items() if name not in moving}, tied)
 
+    @cached_property
+    def most_bytes(self) -> int:
+        """More than all arrays of a well-formed answer take."""
+        forms = [*self.forms.values(), *self._update_forms.values()]
+        return sum(form.nbytes + LONGEST_HEADER for form in forms)
+
     def flat(self, arrays: ArrayRecord) -> tuple[Tensor, Tensor]:
         """A model of our own as flat parameters `[d]` and buffers `[b]`.
 
@@ -127,36 +92,43 @@ class Wire:
         record |= {name: record[first] for name, first in self.tied.items()}
         return ArrayRecord({name: record[name] for name in self.forms})
 
-    def malformation(self, content: RecordDict) -> str | None:
-        """The first thing that is wrong with the form of a client's answer, or None. No array is decoded."""
-        expected, found = self._expected(content)
-        if found is None:
+    def checked(self, content: RecordDict) -> Answer | str:
+        """A client's answer, or the first thing that is wrong with its form. No array is decoded."""
+        records = {name: record for name, record in content.items() if isinstance(record, ArrayRecord)}
+        is_update = UPDATE in records
+        if is_update and records.keys() <= {UPDATE, BUFFERS}:
+            found = {f"{key}/{name}": array for key, record in records.items() for name, array in record.items()}
+        elif not is_update and len(records) == 1:
+            found = dict(next(iter(records.values())).items())
+        else:
             return "wrong records"
-        if found.keys() != expected.keys():
+        forms = self._update_forms if is_update else self.forms
+        if found.keys() != forms.keys():
             return "missing or extra tensor"
-        return next((reason for name, form in expected.items() if (reason := form.malformation(found[name]))), None)
+        reasons = (form.malformation(found[name]) for name, form in forms.items())
+        return next(filter(None, reasons), None) or Answer(found, is_update)
 
-    def read_into(self, content: RecordDict, rows: Rows, place: int, params: Tensor) -> str | None:
-        """Write a well-formed answer into a row; what is wrong with its bytes, or None. `params` `[d]`: what it was given."""
-        forms, found = self._expected(content)
-        assert found is not None  # malformation came first
-        is_update = UPDATE in content
+    def read_into(self, answer: Answer, rows: Rows, place: int, params: Tensor) -> str | None:
+        """Write an answer into a row; what is wrong with its bytes, or None. `params` `[d]`: what its client was given."""
+        forms = self._update_forms if answer.is_update else self.forms
         read = dict[str, NDArray[np.generic]]()
-        for name, form in forms.items():
-            if name not in self.resting and (numbers := form.read(found[name])) is not None:
-                read[name] = numbers
-        if read.keys() != forms.keys() - self.resting.keys():
-            return "wrong bytes"
+        for name in forms.keys() - self.resting.keys():
+            numbers = forms[name].read(answer.arrays[name])
+            if numbers is None:
+                return "wrong bytes"
+            read[name] = numbers
+        row, values, sent = rows.matrix[place].numpy(), rows.buffers[place].numpy(), params.numpy()
         with np.errstate(all="ignore"):  # what does not fit into float32 becomes infinite, and screening drops it
             for slot in self.layout.parameters:
-                row = slot.view(rows.matrix[place]).numpy()
-                if is_update:
-                    np.copyto(row, read[f"{UPDATE}/{slot.name}"])
-                else:
-                    np.subtract(read[slot.name], slot.view(params).numpy(), out=row, casting="same_kind")
+                part = slice(slot.start, slot.stop)
+                if answer.is_update:
+                    np.copyto(row[part].reshape(slot.shape), read[f"{UPDATE}/{slot.name}"])
+                    continue
+                before, after = sent[part].reshape(slot.shape), row[part].reshape(slot.shape)
+                np.subtract(read[slot.name], before, out=after, casting="same_kind")
             for slot in self.layout.buffers:
-                values = read[f"{BUFFERS}/{slot.name}" if is_update else slot.name]
-                np.copyto(slot.view(rows.buffers[place]).numpy(), values, casting="same_kind")
+                name = f"{BUFFERS}/{slot.name}" if answer.is_update else slot.name
+                np.copyto(values[slot.start : slot.stop].reshape(slot.shape), read[name], casting="same_kind")
         return None
 
     def update(self, row: Tensor, buffers: Tensor) -> RecordDict:
@@ -166,17 +138,10 @@ class Wire:
             content[BUFFERS] = _record(self.layout.buffer_views(buffers))
         return content
 
-    def _expected(self, content: RecordDict) -> tuple[dict[str, Form], dict[str, Array] | None]:
-        """The forms that the arrays of this answer must have, and its arrays; None if there are records beside them."""
-        records = dict(content.array_records.items())
-        if UPDATE not in records:
-            model = next(iter(records.values()), None)
-            return dict(self.forms), None if model is None or len(records) > 1 else dict(model)
+    @cached_property
+    def _update_forms(self) -> dict[str, Form]:
         slots = {UPDATE: self.layout.parameters, BUFFERS: self.layout.buffers}
-        expected = {f"{record}/{slot.name}": Form(slot.shape, FLOAT32) for record in slots for slot in slots[record]}
-        if not records.keys() <= slots.keys():
-            return expected, None
-        return expected, {f"{key}/{name}": array for key, record in records.items() for name, array in record.items()}
+        return {f"{record}/{slot.name}": Form(slot.shape, FLOAT32) for record in slots for slot in slots[record]}
 
 
 def _record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
