@@ -13,7 +13,7 @@ from phalanx.attacks.data import EdgeCase
 from phalanx.cli import federating
 from phalanx.cli.main import app as command
 from phalanx.config import EvaluationSettings, PrivacySettings, RunSettings
-from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted
+from phalanx.core.errors import CheckpointError, ConfigError, PrivacyBudgetExhausted
 from phalanx.data import IID, Digits
 from phalanx.flower import InProcessGrid, RobustStrategy, experiment_client, serve
 from phalanx.privacy import CentralDP, LocalDP
@@ -108,6 +108,27 @@ def test_a_resumed_federation_remembers_what_it_has_spent(private, tmp_path):
     assert third.stopped == second.stopped
     kinds = [json.loads(line)["event"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert kinds == ["privacy", "round", "round", "round"]
+
+
+def test_a_federation_goes_on_at_the_rate_that_it_was_counted_at(twins, small, tmp_path):
+    """3 of 6 nodes are not 3 of 7: the rounds before would be counted as cheaper than they were."""
+    world, settings = (
+        twins(replace(small, aggregator=SECRET, participation=FixedSize(size=3))),
+        PrivacySettings(accountant="rdp"),
+    )
+    start(world, world.strategy(folder=tmp_path, privacy=settings), 1)
+    other = RobustStrategy(
+        aggregator=SECRET,
+        participation=FixedSize(size=3),
+        privacy=settings,
+        seed=small.run.seed,
+        run=world.experiment.digest(),
+        model=world.model(),
+        min_nodes=7,
+        folder=tmp_path,
+    )
+    with pytest.raises(CheckpointError, match="belongs to another run"):
+        start(world, other, 2)
 
 
 @pytest.mark.parametrize("after", [0, 1])

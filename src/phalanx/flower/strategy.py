@@ -1,7 +1,7 @@
 """`RobustStrategy`: a complete Flower strategy around any rule of Phalanx."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,9 @@ class RobustStrategy(Resumable):
         )
 
     def _settings(self) -> list[Any]:
-        return [[part.kind, part.to_table()] for part in (self.server, self.participation)]
+        parts = [[part.kind, part.to_table()] for part in (self.server, self.participation)]
+        # What was spent is counted at one rate for all rounds, which another `min_nodes` would change.
+        return parts if self._accounts is None else [*parts, asdict(self._accounts.mechanism)]
 
     @property
     def spent(self) -> dict[str, Any] | None:
