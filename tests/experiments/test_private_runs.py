@@ -15,12 +15,12 @@ from phalanx.config import EvaluationSettings, Experiment, PrivacySettings, RunS
 from phalanx.core.errors import CheckpointError, PrivacyBudgetExhausted
 from phalanx.data import IID, Synthetic
 from phalanx.experiments import RunRecord, resume, run
-from phalanx.server.ledger import Ledger
 from phalanx.experiments.privacy import stated
 from phalanx.experiments.run import prepare
 from phalanx.models import LogisticRegression
 from phalanx.privacy import CentralDP, LocalDP, accounting
 from phalanx.server import AllClients, Poisson
+from phalanx.server.ledger import Ledger
 from phalanx.simulation import Simulation
 from phalanx.training import SGD
 
