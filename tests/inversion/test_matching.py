@@ -70,3 +70,7 @@ def test_who_watches_changes_nothing():
         for watch in (None, lambda *tale: None)
     )
     assert all(torch.equal(one.images, other.images) for one, other in zip(quiet, watched))
+
+
+def test_no_leaks_are_no_work():
+    assert DLG().reconstruct_all([], scene()[0], torch.Generator()) == []

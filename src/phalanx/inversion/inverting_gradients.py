@@ -25,8 +25,8 @@ class InvertingGradients(GradientMatching):
     ```
     The attack for ReLU networks, trained ones and several local steps. Unknown labels are inferred. Slow: thousands of steps of
     about three gradients each, times restarts. It finds little behind many images of one class. `batch_norm` is for trained
-    models that have BatchNorm, and for batches rather than single images, which are no average; a fresh model's running
-    statistics mislead. It costs a forward pass more.
+    models with BatchNorm, and for batches of which the gradient says little: single images are no average, a fresh model's
+    running statistics mislead, and where the gradient says all they only disturb. It costs a forward pass more.
 
     Reference: Geiping et al., Inverting Gradients – How easy is it to break privacy in federated learning?, NeurIPS 2020
     (arXiv 2003.14053), equation 4 and section 6; `batch_norm`: Yin et al., See through Gradients: Image Batch Recovery via

@@ -21,8 +21,8 @@ _PROGRESS = 0.999
 
 class GradientMatching(InversionAttack, ABC):
     """Begin `restarts` times with noise, descend on the distance between gradients, keep the best point of each and the best
-    of them all by the attack's own loss. `together` restarts are one batch: on `sigmoid_cnn` 7 times as fast, on `cnn` and
-    `resnet20` 1.8 times, on `convnet8` no faster (`python benchmarks/inversion.py`).
+    of them all by the attack's own loss. `together` restarts, of one leak or of several, are one batch: on `sigmoid_cnn` 7
+    times as fast, on `cnn` and `resnet20` 1.8 times, on `convnet8` no faster (`python benchmarks/inversion.py`).
     """
 
     _: KW_ONLY
@@ -59,6 +59,8 @@ class GradientMatching(InversionAttack, ABC):
     def reconstruct_all(
         self, leaks: Sequence[Leak], model: nn.Module, generator: torch.Generator, *, watch: Watch | None = None
     ) -> list[Reconstruction]:
+        if not leaks:
+            return []
         guesses = Guesses(leaks, model, searches_labels=self.searches_labels)
         prior = self.prior(model)
         starts = guesses.starts(self.restarts, generator)
