@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from phalanx.aggregators import Mean, Median
+from phalanx.aggregators import Flame, Mean, Median
 from phalanx.attacks import Adversary, FirstClients, SignFlip
 from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import FederationError
@@ -192,7 +192,7 @@ DIGITS = Experiment(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("rule", [Median(num_byzantine=1), Mean()], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", [Median(num_byzantine=1), Flame(), Mean()], ids=lambda rule: rule.kind)
 def test_over_tls_an_attacker_and_a_killed_node_do_not_stop_a_defended_federation(rule, tmp_path):
     """Four nodes, one attacks, one is killed after the first round: the rule learns, the mean does not, both come to an end."""
     app = tmp_path / "app"
