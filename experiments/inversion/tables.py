@@ -5,7 +5,7 @@
 
 Untrained models in eval mode are attacked, with `--runs` those of the finished sweep (`phalanx sweep FULL`), whose accuracy
 is then in the table, too. What has been measured is kept in DIR and not measured again. The preset `small` is the file of that
-name with 4 images and 300 steps: about ten minutes of a core.
+name with 4 images and 300 steps: about a quarter of an hour of a core.
 """
 
 import argparse
