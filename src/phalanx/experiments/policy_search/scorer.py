@@ -15,7 +15,7 @@ from phalanx.core.errors import ConfigError, DataError, Stopped
 from phalanx.core.events import Sink
 from phalanx.core.families import Trainer
 from phalanx.core.types import DataSplit, Samples
-from phalanx.data import ATS, IID
+from phalanx.data import ATS, IID, TRANSFORMATIONS
 from phalanx.experiments.policy_search.record import ScoredPolicy
 from phalanx.experiments.run import run
 from phalanx.inversion import accuracy_score, privacy_score
@@ -23,7 +23,7 @@ from phalanx.models import Pretrained
 from phalanx.simulation.devices import choose_devices
 from phalanx.training.local import LocalTrainer
 
-LENGTH, TRANSFORMATIONS = 3, 50
+LENGTH = 3
 BATCHES, ROWS = 10, 63
 """S_acc is a mean over so many batches of so many images; where there are fewer images, of smaller batches."""
 
@@ -76,7 +76,7 @@ class PolicyScorer:
 
     def policy(self, number: int) -> tuple[int, ...]:
         """The policy of this number: random for 1, 2 …, whoever asks; nothing for 0."""
-        drawn = torch.randint(TRANSFORMATIONS, (LENGTH,), generator=rng.generator(self.seed, "policy", number))
+        drawn = torch.randint(len(TRANSFORMATIONS), (LENGTH,), generator=rng.generator(self.seed, "policy", number))
         return tuple(drawn.tolist()) if number else ()
 
     def score(self, number: int) -> ScoredPolicy:
