@@ -29,8 +29,8 @@ class ATS(Augmentation, kind="ats"):
 
     No privacy is promised, and little may be given: a server that knows the policy and searches the translation along with the
     image undoes most of it (9.4 to 10.3 dB where no defence gives 9.94), and two replications found no correlation between the
-    score that policies are searched by and what an attack recovers. Whoever needs a guarantee takes `dpsgd`. Policies that move
-    or invert images cost accuracy, too.
+    score that policies are searched by and what an attack recovers. `policy_aware` knows the policy, and undoes all of it that
+    can be undone. Whoever needs a guarantee takes `dpsgd`. Policies that move or invert images cost accuracy, too.
 
     Reference: Gao et al., Privacy-preserving Collaborative Learning with Automatic Transformation Search, CVPR 2021
     (arXiv 2011.12505).
