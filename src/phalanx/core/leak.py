@@ -98,6 +98,11 @@ class Leak:
         if (self.mean is None) != (self.std is None):
             raise PreconditionError("A leak has both mean and std, or neither; got one of them.")
 
+    @property
+    def standardisation(self) -> tuple[tuple[float, ...], ...]:
+        """Mean and standard deviation as numbers: equal for leaks of clients that standardise alike."""
+        return tuple(tuple(tensor.flatten().tolist()) for tensor in (self.mean, self.std) if tensor is not None)
+
     def standardise(self, pixels: Tensor) -> Tensor:
         """What the model sees of pixels `[..., C, H, W]` in [0, 1]."""
         return pixels if self.mean is None or self.std is None else (pixels - self.mean) / self.std

@@ -1,6 +1,6 @@
 """Leaks made of several: what an attacker has who sees a client more than once, or only the sum of a group."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import torch
@@ -21,7 +21,7 @@ def averaged_leak(leaks: Sequence[Leak]) -> Leak:
     >>> averaged_leak([one, other]).gradient
     tensor([1.5000])
     """
-    _require_alike(leaks, [(leak.shape, leak.labels is None or leak.labels.tolist()) for leak in leaks])
+    _require_alike(leaks, [(leak.shape, None if leak.labels is None else tuple(leak.labels.tolist())) for leak in leaks])
     return replace(leaks[0], gradient=torch.stack([leak.gradient for leak in leaks]).mean(0))
 
 
@@ -56,11 +56,7 @@ def group_leak(leaks: Sequence[Leak]) -> Leak:
     )
 
 
-def _require_alike(leaks: Sequence[Leak], kinds: Sequence[object]) -> None:
-    first = leaks[0] if leaks else None
-    alike = first is not None and all(
-        kind == kinds[0] and len(leak.gradient) == len(first.gradient) and leak.local == first.local
-        for kind, leak in zip(kinds, leaks)
-    )
-    if not alike:
+def _require_alike(leaks: Sequence[Leak], kinds: Sequence[Hashable]) -> None:
+    alike = {(kind, len(leak.gradient), leak.local, leak.standardisation) for kind, leak in zip(kinds, leaks)}
+    if len(alike) != 1:
         raise PreconditionError("Leaks are combined if there is one at least, and all are of one model, shape and training.")

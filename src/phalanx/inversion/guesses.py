@@ -22,8 +22,9 @@ class Guesses:
     def __init__(self, leaks: Sequence[Leak], model: nn.Module, *, searches_labels: bool) -> None:
         _require_one_kind(leaks)
         self._leaks, first = leaks, leaks[0]
-        clients = [Client(model, leak) for leak in leaks]
-        self._client = clients[0]
+        self._client = Client(model, first)
+        for leak in leaks[1:]:
+            Client(model, leak)  # checks that they fit each other
         self._seen = torch.stack([leak.gradient if leak.known is None else leak.gradient * leak.known for leak in leaks])
         self._known = None if first.known is None else torch.stack([leak.known for leak in leaks if leak.known is not None])
         self._labels = [leak.labels for leak in leaks]
@@ -77,15 +78,10 @@ class Guesses:
 
 def _require_one_kind(leaks: Sequence[Leak]) -> None:
     kinds = [
-        (leak.shape, leak.local, leak.view, leak.labels is None, leak.known is None, _key(leak.mean), _key(leak.std))
-        for leak in leaks
+        (leak.shape, leak.local, leak.view, leak.labels is None, leak.known is None, leak.standardisation) for leak in leaks
     ]
     if any(kind != kinds[0] for kind in kinds):
         raise PreconditionError(
             "Leaks that are searched together have one shape, local steps, standardisation and view, and all or none of them "
             "have labels, or a mask; got different ones. Search them one by one."
         )
-
-
-def _key(tensor: Tensor | None) -> object:
-    return None if tensor is None else (tensor.shape, *tensor.flatten().tolist())
