@@ -86,3 +86,51 @@ def test_a_false_claim_ends_in_exit_code_1(config, capsys, monkeypatch):
 def test_what_claims_nothing_is_refused(config):
     with pytest.raises(ConfigError, match="is differentially private"):
         audit_file(config, ["aggregator.kind=mean"], 0.99, 0, as_json=False)
+
+
+LEAKING = """
+[run]
+rounds = 2
+[data]
+kind = "digits"
+[partition]
+kind = "iid"
+num_clients = 200
+[participation]
+kind = "poisson"
+rate = 0.2
+[model]
+kind = "logistic_regression"
+[training]
+kind = "sgd"
+lr = 0.1
+batch_size = 1
+steps = 1
+[aggregator]
+kind = "central_dp"
+clip_norm = 1.0
+noise_multiplier = 4.0
+expected_clients = 40
+[evaluation.inversion]
+attack = { kind = "linear_recovery" }
+client = 3
+rounds = [0, 1]
+"""
+
+
+def test_what_the_trusted_server_finds_of_a_clients_image_stands_beside_the_bound(tmp_path, capsys):
+    path = tmp_path / "leaking.toml"
+    path.write_text(LEAKING)
+    audit_file(path, ["participation.rate=1.0", "aggregator.expected_clients=200"], 0.99, 0, as_json=True)
+    found = json.loads(capsys.readouterr().out)["reconstruction"]
+    assert found["client"] == 3
+    assert found["psnr"] > 40 > found["baseline"]
+    audit_file(path, ["participation.rate=1.0", "aggregator.expected_clients=200"], 0.99, 0, as_json=False)
+    assert "in an update of client 3" in capsys.readouterr().out
+
+
+def test_where_the_client_was_not_there_the_audit_says_so(tmp_path, capsys):
+    path = tmp_path / "absent.toml"
+    path.write_text(LEAKING)
+    audit_file(path, ["participation.rate=0.005", "aggregator.expected_clients=1"], 0.99, 0, as_json=False)
+    assert "client 3 could not be attacked" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from rich.text import Text
 from phalanx.cli.terminal import console
 from phalanx.config import Experiment
 from phalanx.core.toml import parse_setting
-from phalanx.experiments.auditing import AuditReport, audit
+from phalanx.experiments.auditing import AuditReport, Reconstruction, audit
 from phalanx.report.numbers import count
 from phalanx.server.events import number
 
@@ -31,7 +31,7 @@ def audit_file(file: Path, settings: list[str], confidence: float, shadow_models
 
 def document(report: AuditReport) -> dict[str, Any]:
     """kind ("audit"), verdict, contradicted, rounds, `claim` with its statement, `audit` (the bound and what it was made
-    from), `membership` (null unless asked for)."""
+    from), `membership` (null unless asked for), `reconstruction` (null without [evaluation.inversion])."""
     claim = {**asdict(report.claim), "epsilon": number(report.claim.epsilon), "statement": str(report.claim)}
     return {
         "kind": "audit",
@@ -41,6 +41,7 @@ def document(report: AuditReport) -> dict[str, Any]:
         "claim": claim,
         "audit": asdict(report.shown),
         "membership": None if report.membership is None else asdict(report.membership),
+        "reconstruction": None if report.reconstruction is None else asdict(report.reconstruction),
     }
 
 
@@ -56,5 +57,13 @@ def _show(report: AuditReport) -> None:
         table.add_row("members by loss", f"AUC {members.by_loss:.3f}; {members.models} models, {members.samples:,} samples")
         if members.by_likelihood is not None:
             table.add_row("members by likelihood", f"AUC {members.by_likelihood:.3f}")
+    if report.reconstruction is not None:
+        table.add_row("images found", _found(report.reconstruction))
     screen.print(table)
     screen.print(Text(report.verdict), soft_wrap=True)
+
+
+def _found(images: Reconstruction) -> str:
+    if images.psnr is None:
+        return f"client {images.client} could not be attacked in these rounds; phalanx run says why"
+    return f"in an update of client {images.client}: {images.psnr:.1f} dB (mean image {images.baseline:.1f} dB)"

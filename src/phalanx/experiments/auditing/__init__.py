@@ -2,5 +2,6 @@
 
 from phalanx.experiments.auditing.audit import AuditReport, audit
 from phalanx.experiments.auditing.membership import Membership, infer_membership
+from phalanx.experiments.auditing.reconstruction import Reconstruction
 
-__all__ = ["AuditReport", "Membership", "audit", "infer_membership"]
+__all__ = ["AuditReport", "Membership", "Reconstruction", "audit", "infer_membership"]

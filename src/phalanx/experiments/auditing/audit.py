@@ -16,6 +16,7 @@ from phalanx.experiments.auditing.canary_clients import clients_of
 from phalanx.experiments.auditing.canary_examples import examples_of
 from phalanx.experiments.auditing.game import Game
 from phalanx.experiments.auditing.membership import Membership, infer_membership
+from phalanx.experiments.auditing.reconstruction import Reconstruction, reconstruct
 from phalanx.experiments.run import prepare
 from phalanx.privacy import LocalDP, OneRunAudit, PrivacyStatement
 from phalanx.privacy.statement import shown
@@ -27,12 +28,16 @@ _ENOUGH = 500
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What a run claims of itself, and what an audit of it shows, after `rounds` rounds; beside it how members are told."""
+    """What a run claims of itself, and what an audit of it shows, after `rounds` rounds.
+
+    Beside it how members are told, and which images `[evaluation.inversion]` finds.
+    """
 
     claim: PrivacyStatement
     shown: OneRunAudit
     rounds: int
     membership: Membership | None = None
+    reconstruction: Reconstruction | None = None
 
     @property
     def is_contradicted(self) -> bool:
@@ -80,7 +85,7 @@ def audit(
     federation, module = prepare(experiment, model, split)
     claim, audited, rounds = _game(_alone(experiment), federation, module).play(confidence)
     membership = infer_membership(experiment, shadow_models, model=model, data=split) if shadow_models else None
-    return AuditReport(claim, audited, rounds, membership)
+    return AuditReport(claim, audited, rounds, membership, reconstruct(experiment, model=model, data=data))
 
 
 def _alone(experiment: Experiment) -> Experiment:
