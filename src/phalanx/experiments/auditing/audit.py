@@ -85,7 +85,7 @@ def audit(
     federation, module = prepare(experiment, model, split)
     claim, audited, rounds = _game(_alone(experiment), federation, module).play(confidence)
     membership = infer_membership(experiment, shadow_models, model=model, data=split) if shadow_models else None
-    return AuditReport(claim, audited, rounds, membership, reconstruct(experiment, model=model, data=data))
+    return AuditReport(claim, audited, rounds, membership, reconstruct(experiment, model=model, data=split))
 
 
 def _alone(experiment: Experiment) -> Experiment:

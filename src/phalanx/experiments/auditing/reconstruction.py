@@ -6,7 +6,7 @@ from torch import nn
 
 from phalanx.config import EvaluationSettings, Experiment
 from phalanx.core.types import DataSplit
-from phalanx.experiments.run import run
+from phalanx.experiments.run import run_on
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Reconstruction:
     baseline: float | None
 
 
-def reconstruct(experiment: Experiment, *, model: nn.Module | None, data: DataSplit | None) -> Reconstruction | None:
+def reconstruct(experiment: Experiment, *, model: nn.Module | None, data: DataSplit) -> Reconstruction | None:
     """Run the experiment up to the last round that its `[evaluation.inversion]` attacks. None without one."""
     inversion = experiment.evaluation.inversion
     if inversion is None:
@@ -34,5 +34,5 @@ def reconstruct(experiment: Experiment, *, model: nn.Module | None, data: DataSp
         evaluation=EvaluationSettings(every=0, inversion=inversion),
         tracking=(),
     )
-    final = run(short, model=model, data=data).metrics[-1]
+    final = run_on(lambda: data, short, out=None, model=model).metrics[-1]
     return Reconstruction(inversion.client, *(final.get(f"inversion_{score}") for score in ("psnr", "ssim", "baseline")))
