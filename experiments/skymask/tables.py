@@ -1,0 +1,81 @@
+"""What a sweep of rules against attacks found: accuracy, backdoors, and who was rejected, as tables of the docs.
+
+    python experiments/skymask/tables.py runs/har
+
+Rows are all axes but `attack`, whose values are the columns; seeds are averaged, with their standard deviation. *Rejected* is
+the share of the attackers and of the honest clients that had no influence, in percent, over all rounds and seeds; rules that
+give everyone some influence are not in it. A dash: not finished, or refused.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.console import Console
+
+from phalanx.experiments import RunRecord, SweepRecord
+
+Runs = Mapping[tuple[str, str], Sequence[RunRecord]]
+"""The finished runs by row and attack."""
+
+
+def main(folder: Path) -> None:
+    """Print the tables of one sweep."""
+    record = SweepRecord.read(folder)
+    runs: dict[tuple[str, str], list[RunRecord]] = {}
+    for cell in record.sweep.cells:
+        row = ", ".join(value for axis, value in cell.place.items() if axis != "attack")
+        found = record.runs.get(cell)
+        runs.setdefault((row, cell.place["attack"]), []).extend([found] if found and found.is_finished else [])
+    tables = {"Accuracy": _accuracy, "Attack success": _success, "Rejected, attackers / honest": _rejected}
+    for title, of in tables.items():
+        text = table(runs, of)
+        if text:
+            Console(soft_wrap=True).print(f"{title}, in percent:\n\n{text}\n", markup=False)
+
+
+def table(runs: Runs, of: Callable[[Sequence[RunRecord]], str | None]) -> str:
+    """One table in Markdown; rows that have nothing to tell are left out."""
+    rows, attacks = (list(dict.fromkeys(place[axis] for place in runs)) for axis in (0, 1))
+    fields = {row: [of(runs[row, attack]) if runs[row, attack] else None for attack in attacks] for row in rows}
+    told = [f"| {row} | {' | '.join(field or '–' for field in found)} |" for row, found in fields.items() if any(found)]
+    return "\n".join([f"| | {' | '.join(attacks)} |", f"|---|{'---:|' * len(attacks)}", *told]) if told else ""
+
+
+def _accuracy(runs: Sequence[RunRecord]) -> str | None:
+    return _spread([run.final["accuracy"] for run in runs])
+
+
+def _success(runs: Sequence[RunRecord]) -> str | None:
+    return _spread([run.final["attack_success"] for run in runs if "attack_success" in run.final])
+
+
+def _spread(shares: Sequence[float]) -> str | None:
+    if not shares:
+        return None
+    return f"{100 * fmean(shares):.1f}" + (f" ± {100 * stdev(shares):.1f}" if len(shares) > 1 else "")
+
+
+def _rejected(runs: Sequence[RunRecord]) -> str | None:
+    shares = [_shares(event) for run in runs for event in run.rounds if "influence" in event]
+    honest = [share for _, share in shares if share is not None]
+    attackers = [share for share, _ in shares if share is not None]
+    if not any(honest) and not any(attackers):
+        return None
+    return f"{100 * fmean(attackers):.1f} / {100 * fmean(honest):.1f}" if attackers else f"{100 * fmean(honest):.1f}"
+
+
+def _shares(event: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Of a round: the share of the attackers, and of the honest clients, whose influence was 0; None where there are none."""
+    clients, influence, malicious = event["clients"], event["influence"], set(event.get("malicious", ()))
+    zeros = {client: share == 0 for client, share in zip(clients, influence, strict=True)}
+    sides = ([zeros[c] for c in clients if c in malicious], [zeros[c] for c in clients if c not in malicious])
+    return tuple(fmean(side) if side else None for side in sides)  # type: ignore[return-value]
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("folder", type=Path)
+    main(arguments.parse_args().folder)
