@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from phalanx.core.processes import cause_of_death, cores, die_with_parent, pin
+from phalanx.core.processes import cause_of_death, cores, die_with_parent, own_core, pin
 
 fork = multiprocessing.get_context("fork")
 
@@ -47,6 +47,14 @@ def test_pin_keeps_a_process_on_one_core_and_none_leaves_it_free():
 
     before = cores()
     assert ended(check) == "exit code 0"
+
+
+def test_processes_that_fill_the_machine_have_a_core_each_and_fewer_are_left_to_the_system(monkeypatch):
+    monkeypatch.setattr("phalanx.core.processes.cores", lambda: [2, 5, 7])
+    assert [own_core(place, 4) for place in range(4)] == [2, 5, 7, 2]
+    assert [own_core(place, 2) for place in range(2)] == [None, None]
+    monkeypatch.setattr("phalanx.core.processes.cores", list)
+    assert own_core(0, 4) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux only")

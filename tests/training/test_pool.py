@@ -182,7 +182,9 @@ def test_each_worker_gets_its_clients_states_and_they_come_back_merged(world, ne
     }
 
 
-def test_a_worker_has_one_thread_one_core_and_ignores_polite_signals(world, nets):
+def test_a_worker_has_one_thread_one_core_and_ignores_polite_signals(world, nets, monkeypatch):
+    first = sorted(os.sched_getaffinity(0))[:2]
+    monkeypatch.setattr("phalanx.core.processes.cores", lambda: first)  # the two of them fill this machine
     here = world(nets["mlp"], SIZES)
     with pool(here, 2) as workers:
         workers.train(_Environment(), here.cohort, {}, here.context, workers.rows)

@@ -14,6 +14,14 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
+def own_core(place: int, count: int) -> int | None:
+    """The core of the process `place` of `count`, to be pinned to; None, if they do not fill the machine: those of another run
+    would get the very same first cores, and the rest would idle.
+    """
+    available = cores()
+    return available[place % len(available)] if available and count >= len(available) else None
+
+
 def pin(core: int | None) -> None:
     """Keep this process on one core; None leaves it free."""
     if core is not None:

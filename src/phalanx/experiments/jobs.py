@@ -21,7 +21,7 @@ import torch
 from phalanx.core.errors import PhalanxError, Stopped, WorkerError
 from phalanx.core.events import Event
 from phalanx.core.families import Dataset
-from phalanx.core.processes import cause_of_death, cores, die_with_parent, pin
+from phalanx.core.processes import cause_of_death, die_with_parent, own_core, pin
 from phalanx.core.types import DataSplit
 from phalanx.experiments.run import run_on
 from phalanx.experiments.signals import StopRequest
@@ -141,8 +141,7 @@ class Jobs:
         for end in foreign:
             end.close()
         torch.set_num_threads(1)
-        available = cores()
-        pin(available[place % len(available)] if available else None)
+        pin(own_core(place, self._count))
         loaded = _Loaded()
         try:
             while True:

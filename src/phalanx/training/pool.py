@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from phalanx.core.errors import ConfigError, WorkerError
 from phalanx.core.families import Trainer
 from phalanx.core.params import Layout
-from phalanx.core.processes import cause_of_death, cores
+from phalanx.core.processes import cause_of_death, own_core
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.engines.loop import use_channels_last
 from phalanx.training.shared import shared_rows, shared_tensor
@@ -128,10 +128,9 @@ class WorkerPool:
 
     def _fork(self) -> None:
         fork = multiprocessing.get_context("fork")
-        available = cores()
         for number, worker in enumerate(self._workers):
             ours, theirs = fork.Pipe()
-            core = available[number % len(available)] if available else None
+            core = own_core(number, len(self._workers))
             # A child closes the ends that are the parent's: as long as one is open, the parent's death ends no pipe.
             foreign = [*self._processes, ours]
             process = fork.Process(target=worker.serve, args=(theirs, foreign, core), daemon=True)
