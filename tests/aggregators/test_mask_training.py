@@ -11,15 +11,17 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from phalanx.aggregators import mask_training
-from phalanx.aggregators.mask_training import Candidates, MaskStep, quantile_of, root_loss, train_masks
+from phalanx.aggregators.mask_training import Candidates, MaskStep, TrainedMasks, quantile_of, root_loss, train_masks
 from phalanx.core.errors import PreconditionError
 from phalanx.core.params import Layout, flatten
 from phalanx.core.types import Root, RoundContext, Samples
+from phalanx.core.workers import workers
 
 MODULES = {
     "softmax regression": lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 4)),
     "convolutions": lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4)),
     "BatchNorm": lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4)),
+    "a frozen layer": lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 8).requires_grad_(False), nn.Tanh(), nn.Linear(8, 4)),
     "dropout": lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 4)),
 }
 
@@ -109,6 +111,22 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(mask_training, "_BLOCK", columns)
         monkeypatch.setattr(mask_training, "_BLOCK_VALUES", 1)
         torch.testing.assert_close(trained(), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_any_number_of_workers_trains_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = round_with("convolutions")
+    monkeypatch.setattr(mask_training, "_BLOCK", 7)  # 33 blocks in 8 parts
+    monkeypatch.setattr(mask_training, "_BLOCK_VALUES", 1)
+
+    def trained(count: int) -> TrainedMasks:
+        with root_loss(context) as loss, workers(count):
+            return train_masks(
+                candidates_for(context), loss, steps=4, choose_step=lambda sizes: MaskStep(1e3, quantile_of(sizes(), 0.9))
+            )
+
+    alone, shared = trained(1), trained(3)
+    assert torch.equal(alone.masks, shared.masks)
+    assert alone.losses == shared.losses
 
 
 def test_training_lowers_the_merged_models_loss_and_tells_what_it_saw() -> None:

@@ -1,6 +1,7 @@
 """SkyMask and its official variant: whose trained masks are like those of the server's own model."""
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_samples, silhouette_score
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from phalanx.aggregators import ClipToMedianNorm, Mean, OfficialSkyMask, Pipeline, SkyMask
 from phalanx.attacks.update import ALittleIsEnough, MinMax
@@ -181,6 +185,82 @@ def test_equal_rows_are_all_kept_whosever_they_are(rows: Tensor | str) -> None:
         one = {"the server's": context.root.update(), "one client's": honest[0], "attackers'": -honest.mean(dim=0)}[rows]
         rows = one.repeat(9, 1)
     assert kept(aggregate(rows, context)) == list(range(9))
+
+
+def test_in_the_official_variant_equal_rows_unlike_the_servers_keep_the_model_and_like_it_are_all_kept() -> None:
+    honest, context = scene()
+    result = aggregate(-honest.mean(dim=0).repeat(9, 1), context, OfficialSkyMask())
+    assert result.update is None
+    assert not result.influence.any()
+    assert kept(aggregate(context.root.update().repeat(9, 1), context, OfficialSkyMask())) == list(range(9))
+
+
+def test_where_all_are_malicious_they_are_all_kept() -> None:
+    honest, context = scene()
+    for rows in (-honest, MinMax()(honest, num_byzantine=14)):
+        assert kept(aggregate(rows, context)) == list(range(14))
+
+
+class _Ignoring(nn.Module):
+    """A model whose parameters do not matter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(52))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, :4] + 0 * self.weight.sum()
+
+
+@pytest.mark.parametrize("rule", [SkyMask(), OfficialSkyMask()])
+def test_masks_that_no_gradient_reaches_judge_nobody(rule: Aggregator) -> None:
+    rows, context = scene()
+    module = _Ignoring()
+    deaf = dataclasses.replace(context, layout=Layout.of(module), model=module)
+    result = aggregate(rows, deaf, rule)
+    assert kept(result) == list(range(14))
+    assert not result.scores.any()
+
+
+class _Memory(TorchDispatchMode):
+    """The most bytes that new tensors held at a time, as seen between operations."""
+
+    def __init__(self, *known: Tensor) -> None:
+        super().__init__()
+        self.known = {tensor.untyped_storage()._cdata for tensor in known}
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        result = operation(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and (storage := leaf.untyped_storage())._cdata not in self.known:
+                self.alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.alive = {key: found for key, found in self.alive.items() if not found[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
+        return result
+
+
+def test_it_needs_the_masks_and_a_few_blocks_beside_the_rows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    module = nn.utils.skip_init(nn.Linear, 10_000, 4)
+    nn.init.normal_(module.weight, std=0.01, generator=generator)
+    nn.init.zeros_(module.bias)
+    params, buffers = flatten(module)
+    rows, root = (0.01 * torch.randn(count, len(params), generator=generator) for count in (60, 1))
+    data = Samples(torch.randn(4, 10_000, generator=generator), torch.arange(4), 4)
+    context = RoundContext(0, 0, Layout.of(module), params, buffers, model=module, root=Root(data, lambda: root[0]))
+    updates = Updates.of(rows)
+    with _Memory(rows, root, params, *module.parameters(), data.images) as memory:
+        SkyMask(steps=3).aggregate(updates, {}, context)
+    one_matrix = 61 * len(params) * 4
+    assert one_matrix < memory.peak < 2 * one_matrix
 
 
 def test_a_root_set_of_one_class_judges_nobody() -> None:

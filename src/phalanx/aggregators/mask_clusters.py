@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from phalanx.aggregators.components import Points
-
-_BLOCK = 1 << 16
+from phalanx.core.workers import blocks, each_part, width_of
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,16 @@ class Split:
 
 def mask_gram(masks: Tensor, limit: float) -> Tensor:
     """How many entries above `limit` each two rows of `masks` `[m, d]` share, `[m, m]` float64: exact counts."""
-    total = torch.zeros(len(masks), len(masks), dtype=torch.float64, device=masks.device)
-    for start in range(0, masks.shape[1], _BLOCK):  # a block's counts are whole numbers that float32 holds
-        bits = (masks[:, start : start + _BLOCK] > limit).to(torch.float32)
-        total += (bits @ bits.T).double()
-    return total
+    m, width = len(masks), width_of(len(masks))
+
+    def counts(part: slice) -> Tensor:
+        total = torch.zeros(m, m, dtype=torch.float64, device=masks.device)
+        for block in blocks(part, width):  # whose counts are whole numbers that float32 holds
+            bits = (masks[:, block] > limit).to(torch.float32)
+            total += bits @ bits.T
+        return total
+
+    return sum(each_part(counts, masks.shape[1], width), masks.new_zeros(m, m, dtype=torch.float64))
 
 
 def split(points: Points, seed: int, *, regularisation: float, starts: int) -> Split:
