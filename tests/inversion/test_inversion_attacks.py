@@ -97,6 +97,64 @@ def test_a_model_with_dropout_on_is_refused(attack):
         attack.reconstruct(leak, nn.Sequential(model, nn.Dropout()), seeded())
 
 
+class Bare(nn.Module):
+    """A model without a layer to read labels off."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(4, 64, generator=seeded()) / 8)
+
+    def forward(self, images):
+        return nn.functional.linear(images.flatten(1), self.weight)
+
+
+class Attending(Bare):
+    """Attention, whose gradient torch cannot differentiate."""
+
+    def forward(self, images):
+        images = images.view(-1, 1, 8, 8) * self.weight[0].view(8, 8)
+        return super().forward(nn.functional.scaled_dot_product_attention(images, images, images))
+
+
+@each
+def test_what_no_gradient_would_change_is_refused_by_a_check_that_searches_nothing(attack):
+    model, _, leak = scene()
+    unseen = replace(leak, gradient=torch.zeros_like(leak.gradient))
+    attack.check(unseen, model)
+    attack.check(replace(unseen, labels=None), model)
+    for wrong in (replace(unseen, gradient=torch.zeros(3)), replace(unseen, labels=torch.tensor([4]))):
+        with pytest.raises(PreconditionError):
+            attack.check(wrong, model)
+    with pytest.raises(ConfigError, match=r"Call model.eval\(\)"):
+        attack.check(unseen, nn.Sequential(model, nn.Dropout()))
+
+
+@pytest.mark.parametrize("attack", [IDLG(), InvertingGradients(), MaskAware(IDLG())], ids=lambda value: value.kind)
+def test_labels_that_cannot_be_read_are_asked_for_before_the_search(attack):
+    leak = replace(leak_of(Bare(), picture(), torch.tensor([2])), labels=None)
+    with pytest.raises(ConfigError, match=r"Bare has none that is trained\. Give them"):
+        attack.check(leak, Bare())
+    MaskAware(DLG(steps=5)).check(leak, Bare())  # it searches them
+
+
+@pytest.mark.parametrize("attack", [DLG(steps=10**6), TransformAware(InvertingGradients())], ids=lambda value: value.kind)
+def test_a_model_that_torch_cannot_differentiate_twice_is_refused_in_a_sentence(attack):
+    model = Attending()
+    leak = leak_of(model, picture(), torch.tensor([2]))
+    for refuse in (attack.check, lambda *known: attack.reconstruct(*known, seeded())):
+        with pytest.raises(ConfigError, match="differentiates the gradient of Attending, which torch cannot: derivative for"):
+            refuse(leak, model)
+
+
+def test_a_check_asks_for_batchnorm_where_the_prior_needs_it_and_for_pictures_where_a_policy_does():
+    model, _, leak = scene()
+    with pytest.raises(ConfigError, match="batch_norm needs a model"):
+        InvertingGradients(batch_norm=0.1).check(leak, model)
+    wide = MLP(hidden=()).build((2, 4, 8), 4, seeded())
+    with pytest.raises(PreconditionError, match="C = 1 or 3"):
+        PolicyAware(LinearRecovery(), ((0,),)).check(Leak(torch.zeros(260), (1, 2, 4, 8)), wide)
+
+
 @each
 def test_several_leaks_at_once_are_one_after_the_other(attack):
     model, image, leak = scene()
@@ -168,9 +226,9 @@ def test_linear_recovery_is_exact_after_one_step_and_after_several(hidden, local
 
 def test_linear_recovery_refuses_what_it_cannot_do():
     model, _, leak = scene()
-    with pytest.raises(PreconditionError, match="one image; got a leak of 2"):
+    with pytest.raises(PreconditionError, match="one image; got an update of 2"):
         LinearRecovery().reconstruct(replace(leak, shape=(2, 1, 8, 8), labels=None), model, seeded())
-    with pytest.raises(PreconditionError, match="largest bias gradient of 0"):
+    with pytest.raises(PreconditionError, match="the first layer's bias; got 0 everywhere"):
         LinearRecovery().reconstruct(replace(leak, gradient=torch.zeros_like(leak.gradient)), model, seeded())
     convolution = CNN().build((1, 8, 8), 4, seeded())
     with pytest.raises(ConfigError, match="got a Conv2d first"):

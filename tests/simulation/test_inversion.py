@@ -22,7 +22,7 @@ from phalanx.flower.preflight import check as check_for_flower
 from phalanx.inversion import InvertingGradients, LinearRecovery, PolicyAware
 from phalanx.models import CNN, MLP, LogisticRegression
 from phalanx.server import FixedSize
-from phalanx.training import SGD
+from phalanx.training import DPSGD, SGD, FlatClipping, QuantizedUpdate
 
 ONE_IMAGE = SGD(0.1, batch_size=1, steps=1, augment=(ATS(((0,),)),))
 PROBED = phalanx.Experiment(
@@ -190,10 +190,47 @@ def test_a_client_who_was_not_there_or_attacked_is_told_of_and_no_picture_made(t
     assert {event["missing"][:24] for event in told(tmp_path / "bad")} == {"The client is an attacke"}
 
 
-def test_an_attack_that_cannot_attack_this_costs_its_picture_and_not_the_run(tmp_path):
-    result = phalanx.run(replace(PROBED, training=replace(ONE_IMAGE, batch_size=2)), out=tmp_path)
-    assert "recovers one image; got a leak of 2" in told(tmp_path)[0]["missing"]
+def test_an_attack_that_an_update_defeats_costs_its_picture_and_not_the_run(tmp_path):
+    """Nothing is left of a bias's gradient that is rounded to zero."""
+    nothing_left = QuantizedUpdate(replace(ONE_IMAGE, lr=1e-30), bits=2)
+    result = phalanx.run(replace(PROBED, training=nothing_left), out=tmp_path)
+    assert "got 0 everywhere" in told(tmp_path)[0]["missing"]
     assert result.summary["final"]["round"] == 3
+
+
+@pytest.mark.parametrize(
+    ("attack", "changed", "why"),
+    [
+        (LinearRecovery(), {"training": SGD(0.1, batch_size=150, steps=1)}, "one image; got an update of 150"),
+        (LinearRecovery(), {"training": SGD(0.1, batch_size=1, epochs=1)}, "one image; got an update of"),
+        (LinearRecovery(), {"model": CNN()}, "first layer is linear with a trained bias; got a Conv2d first"),
+        (PolicyAware(LinearRecovery(), ((0,),)), {"model": CNN()}, "got a Conv2d first"),
+        (InvertingGradients(batch_norm=0.1), {}, "batch_norm needs a model whose BatchNorm layers"),
+    ],
+)
+def test_an_attack_that_no_update_would_suit_is_refused_before_round_0(tmp_path, attack, changed, why):
+    with pytest.raises(ConfigError, match=r"evaluation\.inversion\.attack: .*" + why):
+        phalanx.run(replace(probed(attack=attack), **changed), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_that_the_attack_cannot_read_are_asked_for_before_round_0():
+    attack, model = InvertingGradients(steps=2), torch.nn.Sequential(torch.nn.Conv2d(1, 10, 8), torch.nn.Flatten())
+    with pytest.raises(ConfigError, match=r"evaluation\.inversion\.attack: Labels are read off the last nn\.Linear"):
+        phalanx.run(probed(attack=attack, knows_labels=False), model=model)
+    phalanx.run(replace(probed(attack=attack), run=RunSettings(rounds=4)), model=model)
+
+
+def test_a_number_of_images_that_chance_decides_is_not_refused_if_it_suits_in_one_of_the_rounds(tmp_path):
+    """Poisson sampling of two images in 450: with seed 6 it draws 2, 1 and none."""
+    training = DPSGD(0.1, steps=1, sample_rate=2 / 450, noise_multiplier=0.0, clipping=FlatClipping(1.0))
+    phalanx.run(replace(probed(rounds=(0, 1, 2)), run=RunSettings(rounds=4, seed=6), training=training), out=tmp_path)
+    two, one, none = told(tmp_path)
+    assert "one image; got an update of 2" in two["missing"]
+    assert one["psnr"][0] > 60
+    assert "no samples, or none was drawn" in none["missing"]
+    with pytest.raises(ConfigError, match="one image; got an update of"):
+        phalanx.run(replace(PROBED, training=replace(training, sample_rate=0.5)))
 
 
 def test_a_search_on_a_batch_scores_every_image_and_finds_labels_without_being_told():

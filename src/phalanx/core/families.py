@@ -424,6 +424,9 @@ class ServerOptimizer(Component, ABC, family="server_optimizer"):
 class InversionAttack(Component, ABC, family="inversion_attack"):
     """What a server, or who listens to it, makes of one client's update: the images behind it."""
 
+    def check(self, leak: Leak, model: nn.Module) -> None:
+        """Refuse, before any work, a leak that this attack cannot attack whatever its gradient is. Raises: as `reconstruct`."""
+
     @abstractmethod
     def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
         """The images behind `leak`; `model` holds the global weights that the client began with, and is not changed.

@@ -15,10 +15,17 @@ class AdaptiveAttack(InversionAttack, ABC):
 
     attack: InversionAttack
 
+    @abstractmethod
+    def taken(self, leak: Leak) -> Leak:
+        """The leak as someone takes it who knows the defence."""
+
+    def check(self, leak: Leak, model: nn.Module) -> None:
+        self.attack.check(self.taken(leak), model)
+
     def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
         return self.reconstruct_all((leak,), model, generator)[0]
 
-    @abstractmethod
     def reconstruct_all(
         self, leaks: Sequence[Leak], model: nn.Module, generator: torch.Generator, *, watch: Watch | None = None
-    ) -> list[Reconstruction]: ...
+    ) -> list[Reconstruction]:
+        return self.attack.reconstruct_all([self.taken(leak) for leak in leaks], model, generator, watch=watch)

@@ -1,5 +1,7 @@
 """LinearRecovery: one image, exactly, where the first layer is linear."""
 
+from math import prod
+
 import torch
 from torch import nn
 
@@ -30,20 +32,27 @@ class LinearRecovery(InversionAttack):
     True
     """
 
-    def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
+    def check(self, leak: Leak, model: nn.Module) -> None:
         if leak.shape[0] != 1:
             raise PreconditionError(
-                f"LinearRecovery recovers one image; got a leak of {leak.shape[0]}. Take another inversion attack."
+                f"LinearRecovery recovers one image; got an update of {leak.shape[0]}. Take another inversion attack."
             )
         Client(model, leak)  # checks that they fit each other
+        weight, _ = _first_layer(model)
+        if weight.shape[1] != prod(leak.shape):
+            raise PreconditionError(
+                f"LinearRecovery needs a first layer that sees all pixels; got one of {weight.shape[1]} inputs for images "
+                f"{list(leak.shape[1:])}. Take another inversion attack."
+            )
+        if leak.labels is None:
+            infer_labels(leak, model)
+
+    def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
+        self.check(leak, model)
         weight, bias = (slot.view(leak.gradient) for slot in _first_layer(model))
         row = bias.abs().argmax()
-        if weight.shape[1] != leak.gradient.new_zeros(leak.shape).numel() or bias[row] == 0:
-            raise PreconditionError(
-                "LinearRecovery needs a first layer that sees all pixels, and a gradient of its bias that is not 0; "
-                f"got a layer of {weight.shape[1]} inputs for images {list(leak.shape[1:])}, and a largest bias gradient "
-                f"of {bias[row].abs():.3g}."
-            )
+        if bias[row] == 0:
+            raise PreconditionError("LinearRecovery divides by the gradient of the first layer's bias; got 0 everywhere.")
         image = (weight[row] / bias[row]).view(leak.shape)
         labels = infer_labels(leak, model) if leak.labels is None else leak.labels
         return Reconstruction(leak.pixels(image), labels, image.new_zeros(1))

@@ -1,12 +1,8 @@
 """MaskAware: an inversion attack that knows that the update was pruned."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import nn
-
-from phalanx.core.leak import Leak, Reconstruction, Watch
+from phalanx.core.leak import Leak
 from phalanx.inversion.adaptive import AdaptiveAttack
 
 
@@ -25,8 +21,5 @@ class MaskAware(AdaptiveAttack):
     'mask_aware'
     """
 
-    def reconstruct_all(
-        self, leaks: Sequence[Leak], model: nn.Module, generator: torch.Generator, *, watch: Watch | None = None
-    ) -> list[Reconstruction]:
-        masked = [replace(leak, known=leak.gradient != 0) for leak in leaks]
-        return self.attack.reconstruct_all(masked, model, generator, watch=watch)
+    def taken(self, leak: Leak) -> Leak:
+        return replace(leak, known=leak.gradient != 0)

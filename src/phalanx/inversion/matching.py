@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
 from typing import Annotated
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from phalanx.core.errors import ConfigError
 from phalanx.core.families import InversionAttack
 from phalanx.core.leak import Leak, Reconstruction, Watch
 from phalanx.inversion.descent import Descent
@@ -53,6 +54,10 @@ class GradientMatching(InversionAttack, ABC):
         """
         return None
 
+    def check(self, leak: Leak, model: nn.Module) -> None:
+        # A step of two restarts shows what nothing else does: whether the gradient can be differentiated, and batched.
+        replace(self, steps=1, restarts=min(self.restarts, 2)).reconstruct(leak, model, torch.Generator())
+
     def reconstruct(self, leak: Leak, model: nn.Module, generator: torch.Generator) -> Reconstruction:
         return self.reconstruct_all((leak,), model, generator)[0]
 
@@ -75,7 +80,8 @@ class GradientMatching(InversionAttack, ABC):
                 return losses.detach(), torch.autograd.grad(losses.sum(), points)[0]
 
         passes = -(-len(starts) // self.together) * (self.steps + 1)
-        told = evaluate if watch is None else _told(evaluate, watch, passes)
+        tried = _tried(evaluate, f"{self.kind} differentiates the gradient of {type(model).__name__}")
+        told = tried if watch is None else _told(tried, watch, passes)
         blocks = [
             self._search(told, *block, self.descent(leaks[0], guesses.size))
             for block in zip(torch.split(starts, self.together), torch.split(owners, self.together))
@@ -101,6 +107,19 @@ class GradientMatching(InversionAttack, ABC):
                 break
             points = descent.step(points, gradients)
         return best, lowest
+
+
+def _tried(evaluate: Evaluate, what: str) -> Evaluate:
+    """The same, saying in a sentence what torch cannot do: second derivatives of some layers, batches of some models."""
+
+    def try_to_evaluate(points: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+        try:
+            return evaluate(points, owners)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(f"{what}, which torch cannot: {reason}") from error
+
+    return try_to_evaluate
 
 
 def _told(evaluate: Evaluate, watch: Watch, most: int) -> Evaluate:

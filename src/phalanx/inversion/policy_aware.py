@@ -45,22 +45,28 @@ class PolicyAware(AdaptiveAttack):
     tv: NonNegativeFloat32 = 1e-3
     undo_steps: Annotated[PositiveInt, Field(le=10**5)] = 150
 
+    def taken(self, leak: Leak) -> Leak:
+        return leak
+
+    def check(self, leak: Leak, model: nn.Module) -> None:
+        super().check(leak, model)
+        _require_pictures(leak.shape)
+
     def reconstruct_all(
         self, leaks: Sequence[Leak], model: nn.Module, generator: torch.Generator, *, watch: Watch | None = None
     ) -> list[Reconstruction]:
-        found = self.attack.reconstruct_all(leaks, model, generator, watch=watch)
-        return [replace(one, images=self.undo(one.images), transformed=one.images) for one in found]
+        found = super().reconstruct_all(leaks, model, generator, watch=watch)
+        return [
+            replace(one, images=self.undo(one.images), transformed=one.images if one.transformed is None else one.transformed)
+            for one in found
+        ]
 
     def undo(self, transformed: Tensor) -> Tensor:
         """What images `[B, C, H, W]` in [0, 1] were before one of the policies, each by itself.
 
         Raises: PreconditionError if they are neither grey nor in colour.
         """
-        if transformed.dim() != 4 or transformed.shape[1] not in (1, 3):
-            raise PreconditionError(
-                "PolicyAware undoes transformations of images [B, C, H, W], grey or in colour (C = 1 or 3); "
-                f"got {list(transformed.shape)}. Take the attack inside it alone."
-            )
+        _require_pictures(transformed.shape)
         traced = [self._trace(policy, transformed) for policy in self.policies]
         origins, misfits = (torch.cat(parts, dim=1) for parts in zip(*traced))
         variation = total_variation(origins.flatten(0, 1)[:, None]).view(misfits.shape)
@@ -90,3 +96,11 @@ class PolicyAware(AdaptiveAttack):
             points = descent.step(points, gradients.flatten(1))
         origins, count = points.view(wanted.shape), len(transformed)
         return origins.view(count, -1, *transformed.shape[1:]), misfit(origins).view(count, -1)
+
+
+def _require_pictures(shape: Sequence[int]) -> None:
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise PreconditionError(
+            "PolicyAware undoes transformations of images [B, C, H, W], grey or in colour (C = 1 or 3); "
+            f"got {list(shape)}. Take the attack inside it alone."
+        )

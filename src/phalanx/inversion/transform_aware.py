@@ -1,14 +1,13 @@
 """TransformAware: an inversion attack that searches where the images were moved to, together with the images."""
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from phalanx.core.leak import Leak, Reconstruction, Watch
+from phalanx.core.leak import Leak
 from phalanx.core.numbers import Share
 from phalanx.inversion.adaptive import AdaptiveAttack
 
@@ -41,11 +40,8 @@ class TransformAware(AdaptiveAttack):
     moves: Literal["translation", "affine"] = "translation"
     reach: Share = 0.5
 
-    def reconstruct_all(
-        self, leaks: Sequence[Leak], model: nn.Module, generator: torch.Generator, *, watch: Watch | None = None
-    ) -> list[Reconstruction]:
-        moved = [replace(leak, view=Moved(self.reach, is_affine=self.moves == "affine")) for leak in leaks]
-        return self.attack.reconstruct_all(moved, model, generator, watch=watch)
+    def taken(self, leak: Leak) -> Leak:
+        return replace(leak, view=Moved(self.reach, is_affine=self.moves == "affine"))
 
 
 @dataclass(frozen=True)

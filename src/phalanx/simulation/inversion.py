@@ -13,7 +13,6 @@ from phalanx.core.events import Event, Value
 from phalanx.core.leak import Leak
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
 from phalanx.data import Federation
-from phalanx.inversion.client import Client
 from phalanx.metrics import Recovery, recovery
 from phalanx.server.events import Stopwatch, number
 from phalanx.training.trace import Trace, trace
@@ -56,13 +55,27 @@ class Inversion:
             raise ConfigError(
                 f"evaluation.inversion needs grey or colour images [C, H, W]; got samples of shape {list(shape)}."
             )
-        found = trace(self._experiment.training, self._cohort, context, self._model)
-        if found is None:
+        # Under Poisson sampling a round has more images than another: what works in one of them is not refused.
+        refusals = list[ConfigError]()
+        for round in settings.rounds:
+            try:
+                self._check_round(replace(context, round=round))
+            except ConfigError as refusal:
+                refusals.append(refusal)
+            else:
+                return
+        raise refusals[0]
+
+    def _check_round(self, context: RoundContext) -> None:
+        traced = trace(self._experiment.training, self._cohort, context, self._model)
+        if traced is None:
             return
-        if not (found.truth.min() >= 0 and found.truth.max() <= 1):
+        if not all(images.min() >= 0 and images.max() <= 1 for images in (traced.truth, traced.transformed)):
             raise ConfigError("evaluation.inversion needs pixels in [0, 1], or bytes.")
-        b, c, h, w = found.truth.shape
-        Client(self._model.train(), Leak(context.global_params, (b, c, h, w)))  # refuses models whose gradient is random
+        try:
+            self._settings.attack.check(self._leak(torch.zeros_like(context.global_params), traced), self._model.train())
+        except (PreconditionError, ConfigError) as reason:
+            raise ConfigError(f"evaluation.inversion.attack: {reason}") from None
 
     def run(self, state: State, context: RoundContext) -> tuple[Event, Pictures | None]:
         """Attack the client's update in this round; an event says why there was none, or what it came to."""
@@ -75,15 +88,13 @@ class Inversion:
         return Event("inversion", context.round, {**values, **scores, "seconds": watch.seconds}), pictures
 
     def _attack(self, state: State, context: RoundContext) -> tuple[Pictures | None, Mapping[str, Value]]:
-        settings, samples = self._settings, self._federation.train
+        settings = self._settings
         self._require_presence(context)
         traced = trace(self._experiment.training, self._cohort, context, self._model)
         row = self._row(state, context)
         if traced is None or row is None:
             raise PreconditionError("The client sent no update: it has no samples, or none was drawn.")
-        b, c, h, w = traced.truth.shape
-        labels = traced.labels if settings.knows_labels else None
-        leak = Leak.of_update(row, (b, c, h, w), labels, local=traced.local, mean=samples.mean, std=samples.std)
+        leak = self._leak(row, traced)
         flat.load(self._model, context.global_params, context.global_buffers)
         # As the client trained: BatchNorm with the statistics of the batch.
         found = settings.attack.reconstruct(leak, self._model.train(), context.generator("inversion", settings.client))
@@ -92,11 +103,16 @@ class Inversion:
         as_trained = recovery(shown, traced.transformed, mean_image=mean_image)
         as_held = recovery(found.images, traced.truth, mean_image=mean_image)
         return _pictures(context.round, traced, found.images[as_trained.order]), {
-            "images": b,
+            "images": len(traced.truth),
             **_scores(as_trained),
             **_scores(as_held, "truth_"),
             "labels_right": number(_share_right(found.labels.cpu(), traced.labels.cpu())),
         }
+
+    def _leak(self, row: Tensor, traced: Trace) -> Leak:
+        samples, (b, c, h, w) = self._federation.train, traced.truth.shape
+        labels = traced.labels if self._settings.knows_labels else None
+        return Leak.of_update(row, (b, c, h, w), labels, local=traced.local, mean=samples.mean, std=samples.std)
 
     def _require_presence(self, context: RoundContext) -> None:
         experiment, client, count = self._experiment, self._settings.client, self._federation.num_clients
