@@ -23,9 +23,12 @@ def main(file: Path, out: Path, path: Path, setting: str | None, policy: str, im
     settings = by_setting(Sweep.load(file))
     cells = {cell.place["policy"]: cell for cell in settings[setting or list(settings)[-1]]}
     plain = measured(cells["none"], "naive", out, images=images, steps=steps)
-    naive, adaptive = (measured(cells[policy], attacker, out, images=images, steps=steps) for attacker in ("naive", "policy"))
+    naive, adaptive = (
+        measured(cells[policy], attacker, out, images=images, steps=steps) if policy in cells else None
+        for attacker in ("naive", "policy")
+    )
     if plain is None or naive is None or adaptive is None:
-        raise SystemExit(f"{policy} is no policy.")
+        raise SystemExit(f"{policy} is no policy of {file}.")
     draw(plain, naive, adaptive).savefig(path, dpi=150, facecolor=PAPER, metadata={"Software": None})
 
 
@@ -42,7 +45,7 @@ def draw(plain: Measured, naive: Measured, adaptive: Measured) -> Figure:
         figure = Figure(figsize=(SIDE * len(plain.truth) + 1.2, SIDE * len(rows)))
         for line, (name, images) in zip(figure.subplots(len(rows), len(plain.truth), squeeze=False), rows.items()):
             for axes, image in zip(line, images):
-                axes.imshow(image.permute(1, 2, 0), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
             line[0].set_ylabel(name, color=MUTED, rotation=0, ha="right", va="center")
