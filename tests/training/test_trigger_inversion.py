@@ -1,6 +1,8 @@
 """Trigger inversion: the schedule and a smallest trigger by hand, a slow version of itself, and a backdoor that it finds."""
 
 import math
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -164,6 +166,23 @@ def test_what_is_found_for_a_pair_does_not_depend_on_the_others():
         alone = inversion.invert(model, images, labels, source, target)
         torch.testing.assert_close(together.masks[place], alone.masks[0], atol=1e-9, rtol=0)
         torch.testing.assert_close(together.success[place], alone.success[0], atol=0, rtol=0)
+
+
+def test_the_fast_gradient_of_grey_images_finds_what_torchs_own_finds(monkeypatch):
+    """In float64, where rounding does not grow: only who computes the gradient differs."""
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.MaxPool2d(2), nn.Tanh(), nn.Flatten(), nn.Linear(12, 4)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.6, generator=generator)
+    images, labels = pictures()
+    inversion, pairs = TriggerInversion(40, lr=0.3, patience=3, threshold=0.3), [(None, target) for target in range(4)]
+    fast = inversion.invert_all(model, images[:, :1], labels, pairs)
+    monkeypatch.setattr(sys.modules[TriggerInversion.__module__], "ImageGradients", nullcontext)
+    plain = inversion.invert_all(model, images[:, :1], labels, pairs)
+    assert plain.found.sum() >= 2
+    torch.testing.assert_close(fast.masks, plain.masks, atol=1e-9, rtol=0)
+    torch.testing.assert_close(fast.patterns, plain.patterns, atol=1e-9, rtol=0)
 
 
 def test_where_no_trigger_is_found_that_is_the_result_and_stamping_changes_nothing():

@@ -15,6 +15,7 @@ from phalanx.core.errors import PreconditionError
 from phalanx.core.numbers import Momentum, NonNegativeFloat32, Share
 from phalanx.core.params import evaluating
 from phalanx.training.adam import AdaptiveMoments
+from phalanx.training.image_gradients import ImageGradients
 from phalanx.training.local import Count, LearningRate
 from phalanx.training.search_schedule import CostSchedule, Progress
 
@@ -120,30 +121,33 @@ class TriggerInversion(Component):
         if len(task):
             chosen = torch.cat([images[mask] for mask in members])
             self._descend(search, _Model(model, normalize), chosen, task, counts)
-        return Triggers(tuple(pairs), search.best_masks, search.best_patterns, search.best_sizes.isfinite(), search.success)
+        masks, patterns = _halves(search.best)
+        return Triggers(tuple(pairs), masks, patterns, search.best_sizes.isfinite(), search.success)
 
     def _descend(self, search: "_Search", model: "_Model", images: Tensor, task: Tensor, counts: Tensor) -> None:
         highest = max(target for _, target in search.pairs)
         targets = torch.tensor([target for _, target in search.pairs], device=images.device).index_select(0, task)
-        scale = (torch.ones_like(counts) if self.loss == "sum" else counts).clamp(min=1)
+        scale = torch.ones_like(task) if self.loss == "sum" else counts.index_select(0, task)
         optimizer = AdaptiveMoments(self.lr, self.betas, eps=1e-8, weight_decay=0)
         with evaluating(model.module), torch.enable_grad():
             for _ in range(self.steps):
-                masks, patterns = search.masks(), search.patterns()
-                logits = model(torch.lerp(images, patterns.index_select(0, task), masks.index_select(0, task)))
+                marks = search.marks()
+                sizes = marks[:, 0].sum(dim=(1, 2))
+                mask, pattern = _halves(marks.index_select(0, task))
+                logits = model(torch.lerp(images, pattern, mask))
                 if highest >= logits.shape[1]:
                     raise PreconditionError(f"The model has {logits.shape[1]} classes; got target {highest}.")
-                losses = cross_entropy(logits, targets, reduction="none") / scale.index_select(0, task)
-                total = losses.sum() + (search.costs.values * masks.sum(dim=(1, 2, 3))).sum()
+                losses = cross_entropy(logits, targets, reduction="none") / scale
+                total = losses.sum() + (search.costs.values * sizes).sum()
                 gradients = torch.autograd.grad(total, search.variables)
                 with torch.no_grad():
                     hits = (logits.argmax(1) == targets) & logits.isfinite().all(1)
                     success = torch.bincount(task, hits.to(images.dtype), minlength=len(counts)) / counts
                     optimizer.step(search.variables, gradients)
-                    search.judge(masks.detach(), patterns.detach(), success)
+                    search.judge(marks.detach(), sizes.detach(), success)
                 if search.progress.has_news:
                     goes_on = ~search.progress.ended.index_select(0, task)
-                    images, task, targets = images[goes_on], task[goes_on], targets[goes_on]
+                    images, task, targets, scale = images[goes_on], task[goes_on], targets[goes_on], scale[goes_on]
                     if not len(task):
                         return
 
@@ -171,30 +175,26 @@ class _Search:
         self._point = _preimage(first).requires_grad_()
         self.costs = CostSchedule(inversion.cost, inversion.patience, count, first.device)
         self.progress = Progress(inversion.stall, count, first.device)
-        self.best_masks, self.best_patterns = torch.zeros_like(first[:, :1]), torch.zeros_like(first[:, 1:])
-        self.best_sizes, self.success = first.new_full((count,), torch.inf), first.new_full((count,), torch.nan)
+        self.best, self.best_sizes = torch.zeros_like(first), first.new_full((count,), torch.inf)
+        self.success = first.new_full((count,), torch.nan)
 
     @property
     def variables(self) -> list[Tensor]:
         """What Adam moves."""
         return [self._point]
 
-    def masks(self) -> Tensor:
-        """`[T, 1, H, W]`."""
-        return _image(self._point[:, :1])
+    def marks(self) -> Tensor:
+        """Masks in front, the patterns' channels behind them `[T, 1 + C, H, W]`."""
+        return torch.tanh(self._point) / 2 + 0.5
 
-    def patterns(self) -> Tensor:
-        """`[T, C, H, W]`."""
-        return _image(self._point[:, 1:])
-
-    def judge(self, masks: Tensor, patterns: Tensor, success: Tensor) -> None:
+    def judge(self, marks: Tensor, sizes: Tensor, success: Tensor) -> None:
         """Keep what is smaller than the best and reaches the threshold, go on beside it, and set the costs."""
-        sizes, is_success = masks.sum(dim=(1, 2, 3)), success >= self._inversion.threshold
+        is_success = success >= self._inversion.threshold
         is_better = is_success & (sizes < self.best_sizes)
         has_none = self.best_sizes.isinf()
         self.success = torch.where(is_better, success, torch.where(has_none, self.success.fmax(success), self.success))
         if is_better.any():
-            self.best_masks[is_better], self.best_patterns[is_better] = masks[is_better], patterns[is_better]
+            self.best[is_better] = marks[is_better]
             self.best_sizes = torch.where(is_better, sizes, self.best_sizes)
             for place in is_better.nonzero().flatten().tolist():
                 self._restart(place)
@@ -202,7 +202,7 @@ class _Search:
         self.progress.update(self.best_sizes)
 
     def _restart(self, place: int) -> None:
-        jitter, best = self._inversion.jitter, torch.cat([self.best_masks[place], self.best_patterns[place]])
+        jitter, best = self._inversion.jitter, self.best[place]
         noise = torch.empty(best.shape).uniform_(-jitter, jitter, generator=self._generators[place])
         self._point[place] = _preimage((best + noise.to(best)).clamp_(0, 1))
 
@@ -216,12 +216,15 @@ class _Model:
 
     def __call__(self, images: Tensor) -> Tensor:
         images = self._normalize(images)
-        logits: Tensor = self.module(images.to(memory_format=torch.channels_last) if self._is_channels_last else images)
+        with ImageGradients():
+            logits: Tensor = self.module(images.to(memory_format=torch.channels_last) if self._is_channels_last else images)
         return logits
 
 
-def _image(point: Tensor) -> Tensor:
-    return torch.tanh(point) / 2 + 0.5
+def _halves(marks: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks and patterns."""
+    masks, patterns = torch.split_with_sizes(marks, [1, marks.shape[1] - 1], dim=1)
+    return masks, patterns
 
 
 def _preimage(image: Tensor) -> Tensor:
