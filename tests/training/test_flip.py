@@ -14,9 +14,9 @@ from phalanx.attacks import Adversary, Backdoor, FirstClients, Patch
 from phalanx.config import RunSettings
 from phalanx.core import params as flat
 from phalanx.core.errors import ConfigError
-from phalanx.core.families import Trainer
+from phalanx.core.families import Aggregator, Trainer
 from phalanx.core.params import Layout
-from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
+from phalanx.core.types import Aggregate, Cohort, RoundContext, Rows, Samples, State, Status, Updates
 from phalanx.data import IID, Digits
 from phalanx.experiments import resume
 from phalanx.models import MLP
@@ -253,6 +253,39 @@ def test_a_planted_backdoor_is_unlearned_sooner_than_by_the_control():
         assert accuracy > 0.85
 
 
+SEEN: list[Tensor] = []
+"""The rows of the honest clients, round for round, that `KeepsModel` was given."""
+
+
+class KeepsModel(Aggregator, kind="keeps_model_of_test_flip"):
+    """No round changes the model: whatever differs between two federations differs within their clients."""
+
+    def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
+        SEEN.append(updates.matrix[updates.ids > 0].clone())
+        return Aggregate(None), state
+
+
+def test_what_an_honest_client_does_is_the_same_for_any_trigger_and_target_and_without_an_attack():
+    brief, seen = TriggerInversion(6, lr=0.5, cost=1e-2), []
+    for data in (Backdoor(Patch(2), target=3, per_batch=5), Backdoor(Patch(3, row=4, column=4), target=7, share=0.5), None):
+        SEEN.clear()
+        phalanx.run(
+            phalanx.Experiment(
+                run=RunSettings(rounds=2),
+                data=Digits(),
+                partition=IID(num_clients=3),
+                model=MLP(hidden=(8,)),
+                training=Flip(universal=brief, pair=brief, repeat=brief, most_steps=12),
+                aggregator=KeepsModel(),
+                adversary=Adversary() if data is None else Adversary(who=FirstClients(count=1), data=data),
+            )
+        )
+        seen.append(torch.stack(SEEN))
+    assert seen[0].shape[:2] == (2, 2)
+    assert seen[1].equal(seen[0])
+    assert seen[2].equal(seen[0])
+
+
 def test_a_federation_with_attackers_gives_the_same_bytes_with_two_workers_and_after_a_resume(tmp_path):
     brief = TriggerInversion(8, lr=0.5, cost=1e-2)
 
@@ -276,9 +309,15 @@ def test_a_federation_with_attackers_gives_the_same_bytes_with_two_workers_and_a
 def test_bad_input_is_refused_before_round_0(nets):
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     CleanHardening().check(model, Samples(torch.full((2, 4), 7.0), torch.zeros(2, dtype=torch.int64), 3))
-    for images in (torch.zeros(2, 4), torch.full((2, 1, 2, 2), 7.0)):
+    late = torch.zeros(1500, 1, 2, 2)
+    late[1400] = torch.nan
+    for images in (torch.zeros(2, 4), torch.full((2, 1, 2, 2), 7.0), late):
         with pytest.raises(ConfigError, match=r"Flip needs images \[C, H, W\] with pixels in \[0, 1\]"):
-            Flip().check(model, Samples(images, torch.zeros(2, dtype=torch.int64), 3))
+            Flip().check(model, Samples(images, torch.zeros(len(images), dtype=torch.int64), 3))
+    with pytest.raises(ConfigError, match="got a single class"):
+        Flip().check(model, black([0, 0], num_classes=1))
+    Flip().check(model, Samples(torch.full((2, 1, 2, 2), 255, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), 3))
+    Flip().check(model, black([]))
     with pytest.raises(ConfigError, match="batch_size >= 2"):
         Flip(batch_size=1).check(nets["batchnorm_net"](), black([0, 1]))
 

@@ -29,12 +29,16 @@ class TriggerHardening(Hardening, ABC):
     """Universal triggers are searched on so many images of each class that the client holds."""
 
     def check(self, model: nn.Module, samples: Samples) -> None:
-        """The samples must be images with pixels in [0, 1]. Raises: ConfigError."""
+        """The samples must be images of two classes or more, with pixels in [0, 1]. Raises: ConfigError."""
         super().check(model, samples)
-        images, _ = samples.pixels(torch.arange(min(len(samples), 1000), device=samples.labels.device))
-        if images.dim() != 4 or images.min() < 0 or images.max() > 1:
-            got = f"shape {list(images.shape[1:])}, {float(images.min()):.3g} to {float(images.max()):.3g}"
+        images = samples.images
+        are_fractions = images.dtype == torch.uint8 or not len(images)  # bytes become fractions when they are read
+        low, high = (0.0, 1.0) if are_fractions else map(float, images.aminmax())
+        if images.dim() != 4 or not (low >= 0 and high <= 1):  # NaN fails, too
+            got = f"shape {list(images.shape[1:])}, {low:.3g} to {high:.3g}"
             raise ConfigError(f"{type(self).__name__} needs images [C, H, W] with pixels in [0, 1]; got {got}.")
+        if samples.num_classes < 2:
+            raise ConfigError(f"{type(self).__name__} looks for marks that lead from one class to another; got a single class.")
 
     def invert_universal(self, batches: Batches, targets: Sequence[int], start: Triggers | None = None) -> Triggers:
         """A trigger from all classes that the client holds to each target, for the model as it is now."""
