@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 
 from phalanx.aggregators import mask_training
 from phalanx.aggregators.mask_training import Candidates, MaskStep, TrainedMasks, quantile_of, root_loss, train_masks
-from phalanx.core.errors import PreconditionError
 from phalanx.core.params import Layout, flatten
 from phalanx.core.types import Root, RoundContext, Samples
 from phalanx.core.workers import workers
@@ -183,11 +182,6 @@ def test_batch_norm_uses_the_root_batchs_own_statistics_and_dropout_is_off() -> 
     dropping.model.train()
     with root_loss(dropping) as loss:
         assert loss(torch.zeros(dropping.layout.d))[0] == loss(torch.zeros(dropping.layout.d))[0]
-
-
-def test_batch_norm_with_a_single_root_sample_is_an_error() -> None:
-    with pytest.raises(PreconditionError, match=r"root\.size >= 2"), root_loss(round_with("BatchNorm", num_samples=1)):
-        pass
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99, 1.0])

@@ -144,7 +144,7 @@ def test_a_mask_by_hand() -> None:
             return torch.cat([self.bias.expand(len(images), 1), torch.zeros(len(images), 1)], dim=1)
 
     module = _Bias()
-    data = Samples(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), 2)
+    data = Samples(torch.zeros(4, 1), torch.tensor([0, 0, 0, 1]), 2)
     root = Root(data, lambda: torch.tensor([1.0]))
     context = RoundContext(0, 0, Layout.of(module), torch.zeros(1), torch.zeros(0), model=module, root=root)
     rows = torch.tensor([[1.0], [1.0], [1.0], [-4.0], [-4.0]])
@@ -263,15 +263,6 @@ def test_it_needs_the_masks_and_a_few_blocks_beside_the_rows() -> None:
     assert one_matrix < memory.peak < 2 * one_matrix
 
 
-def test_a_root_set_of_one_class_judges_nobody() -> None:
-    honest, context = scene()
-    data = context.root.samples
-    is_first = data.labels == 0
-    biased = dataclasses.replace(data, images=data.images[is_first], labels=data.labels[is_first])
-    root = Root(biased, lambda: trained(context.model, context.global_params, biased))
-    assert len(kept(aggregate(honest, dataclasses.replace(context, root=root)))) == len(honest)
-
-
 @pytest.mark.parametrize("rule", [SkyMask(), OfficialSkyMask()])
 def test_a_merged_model_without_a_finite_loss_keeps_the_model(rule: Aggregator) -> None:
     rows, context = scene()
@@ -301,8 +292,11 @@ def test_what_it_needs_is_said(rule: Aggregator) -> None:
     with pytest.raises(CapabilityError, match="needs a trusted root data set"):
         rule(rows, context=dataclasses.replace(context, root=None))
     empty = dataclasses.replace(context.root.samples, images=torch.zeros(0, 12), labels=torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(PreconditionError, match=r"needs root samples; got none\. Set root\.size"):
+    with pytest.raises(PreconditionError, match=r"root samples of two classes or more; got none\. Raise root\.size"):
         rule(rows, context=dataclasses.replace(context, root=Root(empty, context.root.update)))
+    one_class = dataclasses.replace(context.root.samples, labels=torch.full_like(context.root.samples.labels, 3))
+    with pytest.raises(PreconditionError, match=r"two classes or more; got only class 3\. .*lower root\.share"):
+        rule(rows, context=dataclasses.replace(context, root=Root(one_class, context.root.update)))
     diverged = dataclasses.replace(context.root, update=lambda: torch.full_like(rows[0], torch.nan))
     with pytest.raises(PreconditionError, match="SkyMask needs a finite root update"):
         rule(rows, context=dataclasses.replace(context, root=diverged))

@@ -185,16 +185,18 @@ def root_loss(context: RoundContext) -> Iterator[LossAndGradient]:
     Dropout is off. BatchNorm normalises with what the merged model makes of the root batch: running statistics, the clients' or
     the server's, are those of another model, so none are read. The model's buffers and modes are put back.
 
-    Raises: PreconditionError without root samples, or if a model with BatchNorm meets a single one.
+    Raises: PreconditionError without root samples of two classes.
     """
     assert context.model is not None  # what `needs` promises
     assert context.root is not None
     model, samples = context.model, context.root.samples
-    if not len(samples):
-        raise PreconditionError("SkyMask needs root samples; got none. Set root.size.")
-    norms = [part for part in model.modules() if isinstance(part, _BatchNorm)]
-    if norms and len(samples) < 2:
-        raise PreconditionError("A model with BatchNorm needs root.size >= 2: one sample has no statistics; got root.size=1.")
+    classes = sorted(set(samples.labels.tolist()))
+    if len(classes) < min(samples.num_classes, 2):
+        # A model that always says the one class would be right: attackers were kept, and the honest rejected.
+        got = f"only class {classes[0]}" if classes else "none"
+        raise PreconditionError(
+            f"SkyMask needs root samples of two classes or more; got {got}. Raise root.size, or lower root.share."
+        )
     images, labels = samples.pixels(torch.arange(len(samples), device=samples.labels.device))
     images, parameters = samples.normalize(images), list(flat.trainable(model).values())
     if images.dim() == 4 and any(parameter.dim() == 4 for parameter in parameters):
@@ -211,8 +213,9 @@ def root_loss(context: RoundContext) -> Iterator[LossAndGradient]:
 
     try:
         with flat.evaluating(model):
-            for norm in norms:
-                norm.train()
+            for part in model.modules():
+                if isinstance(part, _BatchNorm):
+                    part.train()
             yield loss_and_gradient
     finally:
         for buffer, value in zip(buffers, kept):

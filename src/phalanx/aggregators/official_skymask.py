@@ -35,11 +35,12 @@ class OfficialSkyMask(Aggregator, kind="official_skymask"):
     one: 21 to 58 % of the honest clients are rejected without an attack. Training stops after 10 steps if the loss has fallen
     by less than 0.01. Time and memory are SkyMask's.
 
-    Raises: PreconditionError if the server's own update is not finite; CapabilityError without root data or model.
+    Raises: PreconditionError if the server's own update is not finite, or its samples are of one class; CapabilityError without
+    root data or model.
     Reference: Yan et al., SkyMask: Attack-agnostic Robust Federated Learning with Fine-grained Learnable Masks, ECCV 2024
     (arXiv 2312.12484).
     Differs from the authors' code: its candidates all get the head of the parameter vector, its softmax runs over the batch,
-    its BatchNorm has mean 0 and variance 1, its mixture is not seeded; these faults are not repeated.
+    its BatchNorm has mean 0 and variance 1, its mixture is not seeded; these faults are not repeated. It stops a step later.
     >>> OfficialSkyMask().lr
     10000000.0
     """

@@ -45,7 +45,8 @@ class SkyMask(Aggregator, kind="skymask"):
     in which a client's binary mask differs from the server's. Memory: the masks, as much as the updates. Time: `steps` backward
     passes over the root data, and O(n d) for each.
 
-    Raises: PreconditionError if the server's own update is not finite; CapabilityError without root data or model.
+    Raises: PreconditionError if the server's own update is not finite, or its samples are of one class; CapabilityError without
+    root data or model.
     Reference: Yan et al., SkyMask: Attack-agnostic Robust Federated Learning with Fine-grained Learnable Masks, ECCV 2024
     (arXiv 2312.12484).
     Differs from the paper: its steps (a learning rate of 1e7 on gradients clamped to 1e-7, see OfficialSkyMask) saturate and
