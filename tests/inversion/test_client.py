@@ -91,6 +91,11 @@ def test_pixels_are_standardised_and_come_back():
             lambda: Leak(torch.zeros(2), (1, 1, 2, 2), known=torch.zeros(2)),
             "mask of the gradient's 2 values; got torch.float32",
         ),
+        (
+            lambda: Leak(torch.zeros(2), (1, 1, 2, 2), mean=torch.zeros(3, 1, 1), std=torch.ones(3, 1, 1)),
+            r"against one image \[1, 2, 2\]; got \[3, 1, 1\]",
+        ),
+        (lambda: Leak(torch.zeros(2), (1, 1, 2, 2), mean=torch.zeros(1), std=torch.zeros(1)), "std above 0"),
         (lambda: LocalSteps(lr=0), "lr > 0"),
         (lambda: LocalSteps(batch_size=0), "batch_size >= 1"),
     ],
@@ -105,6 +110,8 @@ def test_a_leak_that_makes_no_sense_is_one_sentence(make, message):
     [
         (torch.full((1, 1, 8, 8), 255.0), torch.tensor([0]), r"floats \[B, C, H, W\] in \[0, 1\]"),
         (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([0]), "Divide bytes by 255"),
+        (torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64), "one at least"),
+        (torch.full((1, 1, 8, 8), torch.nan), torch.tensor([0]), "from nan to nan"),
         (torch.zeros(1, 8, 8), torch.tensor([0]), r"floats \[B, C, H, W\]"),
         (torch.zeros(1, 1, 8, 8), torch.tensor([5]), r"5 classes; got labels \[5\]"),
         (torch.zeros(1, 1, 8, 8), torch.tensor([-1]), r"5 classes; got labels \[-1\]"),
@@ -124,6 +131,14 @@ def test_images_that_the_model_does_not_take_are_one_sentence():
     model = MLP(hidden=()).build((1, 8, 8), 5, seeded())
     with pytest.raises(PreconditionError, match=r"takes no images of shape \[1, 1, 9, 9\]: mat1 and mat2"):
         Client(model, Leak(torch.zeros(325), (1, 1, 9, 9)))
+
+
+def test_a_last_batch_that_is_too_short_for_batchnorm_is_one_sentence():
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 5))
+    images, labels = batch(3)
+    leak_of(model, images, labels)
+    with pytest.raises(PreconditionError, match=r"no images of shape \[1, 1, 8, 8\]: Expected more than 1 value"):
+        leak_of(model, images, labels, local=LocalSteps(0.1, batch_size=2))
 
 
 def test_dropout_is_refused_while_it_drops_and_only_then():

@@ -68,6 +68,13 @@ def test_leaks_that_do_not_go_together_are_one_sentence(combine, leaks):
         combine(leaks)
 
 
+@pytest.mark.parametrize("combine", [averaged_leak, group_leak])
+def test_leaks_that_are_masked_already_are_one_sentence(combine):
+    leak = Leak(torch.tensor([1.0, 0.0]), (1, 1, 1, 1), known=torch.tensor([True, False]))
+    with pytest.raises(PreconditionError, match="Combine first, then mask"):
+        combine([leak, leak])
+
+
 def test_rounds_of_other_labels_are_not_averaged():
     leaks = [Leak(torch.zeros(3), (1, 1, 1, 1), torch.tensor([label])) for label in (0, 1)]
     with pytest.raises(PreconditionError, match="one model"):

@@ -132,7 +132,7 @@ def test_what_no_gradient_would_change_is_refused_by_a_check_that_searches_nothi
 @pytest.mark.parametrize("attack", [IDLG(), InvertingGradients(), MaskAware(IDLG())], ids=lambda value: value.kind)
 def test_labels_that_cannot_be_read_are_asked_for_before_the_search(attack):
     leak = replace(leak_of(Bare(), picture(), torch.tensor([2])), labels=None)
-    with pytest.raises(ConfigError, match=r"Bare has none that is trained\. Give them"):
+    with pytest.raises(ConfigError, match=r"Bare has none that is trained\. Give"):
         attack.check(leak, Bare())
     MaskAware(DLG(steps=5)).check(leak, Bare())  # it searches them
 

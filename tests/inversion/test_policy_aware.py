@@ -6,7 +6,7 @@ from torch import nn
 
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.data import ATS, TRANSFORMATIONS
-from phalanx.inversion import LinearRecovery, PolicyAware, leak_of
+from phalanx.inversion import DLG, LinearRecovery, PolicyAware, TransformAware, leak_of
 from phalanx.metrics import psnr, recovery
 from phalanx.models import MLP
 
@@ -96,7 +96,24 @@ def test_a_policy_that_there_is_not_is_one_sentence(policies, message):
         PolicyAware(LinearRecovery(), policies)
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 8, 8), (1, 8, 8)])
-def test_what_is_no_grey_or_colour_image_is_one_sentence(shape):
-    with pytest.raises(PreconditionError, match=r"C = 1 or 3"):
-        knows((0,)).undo(torch.zeros(shape))
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(1, 2, 8, 8), "C = 1 or 3"),
+        (torch.zeros(1, 8, 8), "Images are"),
+        (torch.full((1, 1, 8, 8), 9.0), "Images are"),
+    ],
+)
+def test_what_is_no_grey_or_colour_image_is_one_sentence(images, message):
+    with pytest.raises(PreconditionError, match=message):
+        knows((0,)).undo(images)
+
+
+def test_around_an_attack_that_says_what_was_trained_on_it_says_the_same():
+    """A client that inverts its images and shifts them afterwards."""
+    images, model = pictures(1), MLP(hidden=(8,)).build((1, 16, 16), 4, seeded())
+    leak = leak_of(model, 1 - images, torch.tensor([2]))
+    shifted = TransformAware(DLG(steps=3))
+    inner, outer = (one.reconstruct(leak, model, seeded()) for one in (shifted, PolicyAware(shifted, ((0,),))))
+    assert torch.equal(outer.transformed, inner.transformed)
+    assert torch.allclose(outer.images, 1 - inner.images, atol=0.05)

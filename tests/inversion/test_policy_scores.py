@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from phalanx.core.errors import PreconditionError
+from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.inversion.policy_scores import accuracy_score, privacy_score
 from phalanx.models import CNN, ConvNet8
 
@@ -111,9 +111,43 @@ def test_the_model_is_left_alone_and_the_global_stream_is_not_drawn_from(untouch
 def test_images_of_the_wrong_range_shape_or_number_are_refused():
     model, label = CNN().build((1, 8, 8), 4, seeded()), torch.tensor([0])
     for wrong in (images(1) * 255, images(1)[0], (images(1) * 255).byte()):
-        with pytest.raises(PreconditionError, match=r"float images \[B, C, H, W\] in \[0, 1\]"):
-            privacy_score(model, wrong, label, seeded())
-        with pytest.raises(PreconditionError):
-            accuracy_score(model, wrong)
+        for refuse in (lambda one: privacy_score(model, one, label, seeded()), lambda one: accuracy_score(model, one)):
+            with pytest.raises(PreconditionError, match=r"floats \[B, C, H, W\] in \[0, 1\], one at least"):
+                refuse(wrong)
     with pytest.raises(PreconditionError, match="got 1"):
         accuracy_score(model, images(1))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 4], r"4 classes; got labels \[0, 4\]"),
+        ([-1, 0], r"4 classes; got labels \[-1, 0\]"),
+        ([0], r"int64 \[2\], one an image"),
+        ([0, 1, 2], r"int64 \[2\], one an image"),
+    ],
+)
+def test_labels_that_do_not_fit_are_one_sentence(labels, message):
+    with pytest.raises(PreconditionError, match=message):
+        privacy_score(CNN().build((1, 8, 8), 4, seeded()), images(2), torch.tensor(labels), seeded())
+
+
+def test_a_model_that_does_not_fit_or_draws_is_one_sentence():
+    model, coloured = CNN().build((1, 8, 8), 4, seeded()), images(4).view(2, 2, 8, 8)
+    for refuse in (
+        lambda one: privacy_score(model, one, torch.tensor([0, 1]), seeded()),
+        lambda one: accuracy_score(model, one),
+    ):
+        with pytest.raises(PreconditionError, match="takes no images of shape"):
+            refuse(coloured)
+    with pytest.raises(ConfigError, match=r"Call model.eval\(\)"):
+        accuracy_score(nn.Sequential(model, nn.Dropout()), images(2))
+
+
+def test_batchnorm_in_training_mode_sees_the_batch_and_remembers_nothing():
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 4))
+    accuracy_score(model, images(4))
+    assert int(model[1].num_batches_tracked) == 0
+    assert not model[1].running_mean.any()
+    with pytest.raises(PreconditionError, match="more than 1 value"):
+        privacy_score(model, images(2), torch.tensor([0, 1]), seeded())

@@ -40,6 +40,21 @@ def test_the_baseline_is_the_mean_images_psnr():
     )
 
 
+@pytest.mark.parametrize(
+    ("images", "mean_image", "message"),
+    [
+        (rand(2, 1, 4, 4) * 255, rand(1, 4, 4), r"Images are floats \[B, C, H, W\] in \[0, 1\]"),
+        ((rand(2, 1, 4, 4) * 255).byte(), rand(1, 4, 4), "Divide bytes by 255"),
+        (rand(2, 4, 4), rand(4, 4), r"got torch\.float32 of shape \[2, 4, 4\]"),
+        (rand(0, 1, 4, 4), rand(1, 4, 4), "one at least"),
+        (rand(2, 1, 4, 4), rand(3, 4, 4), r"mean image has an image's shape, \[1, 4, 4\]; got \[3, 4, 4\]"),
+    ],
+)
+def test_what_is_no_image_is_one_sentence(images, mean_image, message):
+    with pytest.raises(PreconditionError, match=message):
+        recovery(images, images, mean_image=mean_image)
+
+
 def test_batches_of_other_sizes_are_one_sentence():
     with pytest.raises(PreconditionError, match="Images are compared"):
         recovery(rand(2, 1, 4, 4), rand(3, 1, 4, 4), mean_image=rand(1, 4, 4))

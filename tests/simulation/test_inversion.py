@@ -216,7 +216,7 @@ def test_an_attack_that_no_update_would_suit_is_refused_before_round_0(tmp_path,
 
 def test_labels_that_the_attack_cannot_read_are_asked_for_before_round_0():
     attack, model = InvertingGradients(steps=2), torch.nn.Sequential(torch.nn.Conv2d(1, 10, 8), torch.nn.Flatten())
-    with pytest.raises(ConfigError, match=r"evaluation\.inversion\.attack: Labels are read off the last nn\.Linear"):
+    with pytest.raises(ConfigError, match=r"evaluation\.inversion\.attack: Labels are read off a last nn\.Linear"):
         phalanx.run(probed(attack=attack, knows_labels=False), model=model)
     phalanx.run(replace(probed(attack=attack), run=RunSettings(rounds=4)), model=model)
 

@@ -97,6 +97,8 @@ class Leak:
             )
         if (self.mean is None) != (self.std is None):
             raise PreconditionError("A leak has both mean and std, or neither; got one of them.")
+        if self.mean is not None and self.std is not None:
+            _check_standardisation(self.mean, self.std, self.shape[1:])
 
     @property
     def standardisation(self) -> tuple[tuple[float, ...], ...]:
@@ -129,3 +131,13 @@ class Reconstruction:
     labels: Tensor
     losses: Tensor
     transformed: Tensor | None = field(default=None, kw_only=True)
+
+
+def _check_standardisation(mean: Tensor, std: Tensor, image: tuple[int, ...]) -> None:
+    for moment in (mean, std):
+        if moment.dim() > 3 or any(mine not in (1, side) for mine, side in zip(moment.shape[::-1], image[::-1])):
+            raise PreconditionError(
+                f"mean and std are shaped to broadcast against one image {list(image)}; got {list(moment.shape)}."
+            )
+    if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
+        raise PreconditionError("mean and std must be finite, and std above 0.")

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.leak import Leak, LocalSteps
 from phalanx.core.params import Layout, trainable
+from phalanx.core.pixels import require_pixels
 
 
 class Client:
@@ -35,12 +36,15 @@ class Client:
         return vmap(self._send)(images, targets) if len(images) > 1 else self._send(images[0], targets[0])[None]
 
     def _classes(self, leak: Leak) -> int:
+        count, *image = leak.shape
+        size = leak.local.batch_size or count
+        shortest = (count % size or size, *image)  # a batch may be too short for BatchNorm, never too long
         try:
             with torch.no_grad():
-                logits = functional_call(self._model, self._params, (leak.gradient.new_zeros(leak.shape),))
+                logits = functional_call(self._model, self._params, (leak.gradient.new_zeros(shortest),))
         except (RuntimeError, ValueError) as error:  # torch's own, of whatever layer it is
             reason = str(error).partition("\n")[0]
-            raise PreconditionError(f"The model takes no images of shape {list(leak.shape)}: {reason}") from error
+            raise PreconditionError(f"The model takes no images of shape {list(shortest)}: {reason}") from error
         return int(logits.shape[1])
 
     def _send(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -69,12 +73,9 @@ def leak_of(
 ) -> Leak:
     """What a client with these images `[B, C, H, W]`, pixels in [0, 1], would leak; the labels are known.
 
-    Raises: PreconditionError if pixels are outside of [0, 1] or labels do not fit; ConfigError as `Client` does.
+    Raises: PreconditionError if these are no images, or labels or model do not fit; ConfigError as `Client` does.
     """
-    if images.dim() != 4 or not images.dtype.is_floating_point or not (images.min() >= 0 and images.max() <= 1):
-        raise PreconditionError(
-            f"Images are floats [B, C, H, W] in [0, 1]; got {images.dtype} of shape {list(images.shape)}. Divide bytes by 255."
-        )
+    require_pixels(images)
     blank = images.new_zeros(Layout.of(model).d)
     b, c, h, w = images.shape
     unseen = Leak(blank, (b, c, h, w), labels, mean=mean, std=std, local=local or LocalSteps())

@@ -57,6 +57,8 @@ def group_leak(leaks: Sequence[Leak]) -> Leak:
 
 
 def _require_alike(leaks: Sequence[Leak], kinds: Sequence[Hashable]) -> None:
-    alike = {(kind, len(leak.gradient), leak.local, leak.standardisation) for kind, leak in zip(kinds, leaks)}
+    alike = {(kind, len(leak.gradient), leak.local, leak.standardisation, leak.view) for kind, leak in zip(kinds, leaks)}
     if len(alike) != 1:
         raise PreconditionError("Leaks are combined if there is one at least, and all are of one model, shape and training.")
+    if any(leak.known is not None for leak in leaks):
+        raise PreconditionError("Leaks of which only a part is known are not combined: masks differ. Combine first, then mask.")

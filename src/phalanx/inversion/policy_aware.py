@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from phalanx.core.errors import PreconditionError
 from phalanx.core.leak import Leak, Reconstruction, Watch
 from phalanx.core.numbers import NonNegativeFloat32
+from phalanx.core.pixels import require_pixels
 from phalanx.data.augmentations import TRANSFORMATIONS
 from phalanx.data.augmentations.ats import Policy
 from phalanx.inversion.adaptive import AdaptiveAttack
@@ -64,8 +65,9 @@ class PolicyAware(AdaptiveAttack):
     def undo(self, transformed: Tensor) -> Tensor:
         """What images `[B, C, H, W]` in [0, 1] were before one of the policies, each by itself.
 
-        Raises: PreconditionError if they are neither grey nor in colour.
+        Raises: PreconditionError if they are no images, or neither grey nor in colour.
         """
+        require_pixels(transformed)
         _require_pictures(transformed.shape)
         traced = [self._trace(policy, transformed) for policy in self.policies]
         origins, misfits = (torch.cat(parts, dim=1) for parts in zip(*traced))
@@ -99,7 +101,7 @@ class PolicyAware(AdaptiveAttack):
 
 
 def _require_pictures(shape: Sequence[int]) -> None:
-    if len(shape) != 4 or shape[1] not in (1, 3):
+    if shape[1] not in (1, 3):
         raise PreconditionError(
             "PolicyAware undoes transformations of images [B, C, H, W], grey or in colour (C = 1 or 3); "
             f"got {list(shape)}. Take the attack inside it alone."

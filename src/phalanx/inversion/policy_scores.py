@@ -5,9 +5,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from phalanx.core.errors import PreconditionError
-from phalanx.core.leak import Leak
+from phalanx.core.leak import Leak, LocalSteps
 from phalanx.core.params import Layout
-from phalanx.inversion.client import Client
+from phalanx.core.pixels import require_pixels
+from phalanx.inversion.client import Client, pure
 
 PATH_STEPS = 20
 """K, between noise and an image."""
@@ -46,7 +47,8 @@ def privacy_score(
     >>> privacy_score(model, torch.ones(1, 1, 1, 1), torch.tensor([0]), torch.Generator()) > 0.5
     tensor([True])
     """
-    leak = Leak(images.new_zeros(Layout.of(model).d), (1, *_sides(images)), labels[:1], mean=mean, std=std)
+    alone = LocalSteps(batch_size=1)
+    leak = Leak(images.new_zeros(Layout.of(model).d), _shape(images), labels, mean=mean, std=std, local=alone)
     client = Client(model, leak)
     targets = client.one_hot(labels)[:, None, None].expand(-1, PATH_STEPS + 1, -1, -1)
     noise = torch.rand(images.shape, generator=generator).to(images)
@@ -74,13 +76,15 @@ def accuracy_score(model: nn.Module, images: Tensor, *, mean: Tensor | None = No
     Reference: Mellor et al., Neural Architecture Search without Training, 2020 (arXiv 2006.04647), version 1, as used by Gao
     et al., CVPR 2021 (arXiv 2011.12505), equation 9.
 
-    Raises: PreconditionError for less than two images, or if they are none.
+    Raises: PreconditionError for less than two images, or if they and the model do not fit each other; ConfigError if the
+        gradient is random.
     """
+    leak = Leak(images.new_zeros(Layout.of(model).d), _shape(images), mean=mean, std=std)
     if len(images) < 2:
         raise PreconditionError(f"accuracy_score compares images; got {len(images)}.")
-    leak = Leak(images.new_zeros(1), (len(images), *_sides(images)), mean=mean, std=std)
+    Client(model, leak)  # checks that they fit each other
     inputs = leak.standardise(images).detach().requires_grad_()
-    rows = torch.autograd.grad(model(inputs).sum(), inputs)[0].flatten(1).double()
+    rows = torch.autograd.grad(pure(model)(inputs).sum(), inputs)[0].flatten(1).double()
     rows = rows - rows.mean(1, keepdim=True)
     rows = nn.functional.normalize(rows, eps=1e-300)
     # Rounding may leave an eigenvalue of 0 a little below it.
@@ -88,10 +92,7 @@ def accuracy_score(model: nn.Module, images: Tensor, *, mean: Tensor | None = No
     return float(-(values.log() + values.reciprocal()).sum())
 
 
-def _sides(images: Tensor) -> tuple[int, int, int]:
-    if images.dim() != 4 or not images.dtype.is_floating_point or not (images.min() >= 0 and images.max() <= 1):
-        raise PreconditionError(
-            f"Policies are scored on float images [B, C, H, W] in [0, 1]; got {images.dtype} of shape {list(images.shape)}."
-        )
-    _, channels, height, width = images.shape
-    return channels, height, width
+def _shape(images: Tensor) -> tuple[int, int, int, int]:
+    require_pixels(images)
+    b, c, h, w = images.shape
+    return b, c, h, w

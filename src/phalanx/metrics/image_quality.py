@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from phalanx.core.errors import PreconditionError
+from phalanx.core.pixels import require_pixels
 
 _WIDTH, _SIGMA = 11, 1.5
 _LUMINANCE, _CONTRAST = 0.01**2, 0.03**2
@@ -13,12 +14,14 @@ _LUMINANCE, _CONTRAST = 0.01**2, 0.03**2
 def mse(images: Tensor, truth: Tensor) -> Tensor:
     """The mean squared difference of each image `[B, C, H, W]` and its truth: `[B]`.
 
-    Raises: PreconditionError if the shapes differ or are no images.
+    Raises: PreconditionError if the shapes differ, or these are no images.
     """
-    if images.shape != truth.shape or images.dim() != 4:
+    if images.shape != truth.shape:
         raise PreconditionError(
             f"Images are compared with others of their shape [B, C, H, W]; got {list(images.shape)} and {list(truth.shape)}."
         )
+    require_pixels(images)
+    require_pixels(truth)
     return (images - truth).square().mean(dim=(1, 2, 3))
 
 
@@ -41,7 +44,7 @@ def ssim(images: Tensor, truth: Tensor) -> Tensor:
 
     Reference: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, IEEE TIP 2004.
     """
-    mse(images, truth)  # the same shapes are refused
+    mse(images, truth)  # refuses what cannot be compared
     side = min(_WIDTH, *images.shape[2:])
     side -= 1 - side % 2
     steps = torch.arange(side, dtype=images.dtype, device=images.device) - side // 2

@@ -6,6 +6,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from phalanx.core.errors import PreconditionError
 from phalanx.metrics.image_quality import mse, psnr, ssim
 
 _EQUAL = 1e-10  # 100 dB: beyond it images are equal, and infinities cannot be added up
@@ -41,13 +42,15 @@ def recovery(images: Tensor, truth: Tensor, *, mean_image: Tensor) -> Recovery:
     An update does not say which image came first, so recovered and true ones are matched one to one such that the sum of PSNRs
     is largest (the Hungarian method). `mean_image` `[C, H, W]` is the mean of public data of the kind.
 
-    Raises: PreconditionError if the shapes differ or are no images.
+    Raises: PreconditionError if the shapes differ, or these are no images.
 
     >>> truth = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
     >>> recovery(truth.flip(0), truth, mean_image=torch.full((1, 1, 1), 0.5)).order
     tensor([1, 0])
     """
-    mse(images, truth)  # the same shapes are refused
+    mse(images, truth)  # refuses what cannot be compared
+    if mean_image.shape != truth.shape[1:]:
+        raise PreconditionError(f"The mean image has an image's shape, {list(truth.shape[1:])}; got {list(mean_image.shape)}.")
     distances = torch.stack([(images - one).square().flatten(1).mean(1) for one in truth]).clamp(min=_EQUAL)
     _, columns = linear_sum_assignment(distances.log().cpu().numpy())
     order = torch.from_numpy(columns)
