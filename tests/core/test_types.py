@@ -28,6 +28,11 @@ def test_uint8_pixels_become_fractions_and_floats_stay():
     assert bytes_[1, 0, 0, 1] == 1 / 255
 
 
+def test_the_extremes_are_the_samples_of_the_smallest_and_the_largest_value():
+    for stored in (images(), images(torch.float32)):
+        assert Samples(stored[[2, 3, 0, 1]], torch.arange(4), 4).extremes().tolist() == [2, 1]
+
+
 def test_pixels_are_a_copy():
     samples = Samples(images(torch.float32), torch.arange(4), 4)
     samples.pixels(torch.arange(4))[0].fill_(9)

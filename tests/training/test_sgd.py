@@ -9,6 +9,7 @@ from torch import nn
 from phalanx.core.errors import ConfigError
 from phalanx.core.params import Layout, flatten
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, Status
+from phalanx.data import ATS
 from phalanx.training import SGD, StepDecay
 from phalanx.training.engines.loop import use_channels_last
 
@@ -161,6 +162,16 @@ def test_batch_norm_with_batches_of_one_is_refused_in_the_check_and_skipped_in_t
     rows = here.train(trainer)
     assert rows.status.tolist() == [Status.NO_SAMPLES] * 2
     assert not rows.matrix.any()
+
+
+@pytest.mark.parametrize("value", [-0.5, 1.5])
+def test_a_value_that_an_augmentation_cannot_take_is_refused_in_the_check_wherever_it_is(nets, value):
+    images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    trainer, labels = SGD(0.1, epochs=1, augment=(ATS(((0,),)),)), torch.zeros(5, dtype=torch.int64)
+    trainer.check(nets["cnn"](), Samples(images, labels, 2))
+    images[3, 0, 2, 2] = value
+    with pytest.raises(ConfigError, match=r"ATS works on bytes, so it needs float pixels in \[0, 1\]"):
+        trainer.check(nets["cnn"](), Samples(images, labels, 2))
 
 
 def test_only_convolutions_over_images_are_laid_out_channels_last():

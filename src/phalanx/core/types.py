@@ -54,6 +54,11 @@ class Samples:
             images = images.to(torch.float32).div_(255)
         return images, self.labels.index_select(0, index)
 
+    def extremes(self) -> Tensor:
+        """Where the samples are that hold the smallest and the largest value, `[2]`."""
+        values = self.images.flatten(1)
+        return torch.stack([values.amin(1).argmin(), values.amax(1).argmax()])
+
     def normalize(self, images: Tensor) -> Tensor:
         """What the model sees of float images: standardised if this data set asks for it. The input is not changed."""
         return images if self.mean is None or self.std is None else (images - self.mean).div_(self.std)

@@ -78,9 +78,10 @@ class LocalTrainer(Trainer, ABC):
         self.engine_for(model)
         if self.batch_size < loop.smallest_batch(model):
             raise ConfigError("A model with BatchNorm needs batch_size >= 2: one sample has no statistics; got batch_size=1.")
-        images, _ = samples.pixels(torch.zeros(2, dtype=torch.int64, device=samples.labels.device))
-        for augmentation in self.augment:
-            augmentation.apply(images, torch.Generator())
+        if self.augment:
+            images, _ = samples.pixels(samples.extremes())  # an augmentation that cannot take every value tells now
+            for augmentation in self.augment:
+                augmentation.apply(images, torch.Generator())
 
     def work(self, cohort: Cohort, context: RoundContext) -> LocalWork:
         """What a cohort does in a round, but for the gradients."""

@@ -165,6 +165,12 @@ SIGNED = {"shear_x", "shear_y", "translate_x", "translate_y", "color", "contrast
         (lambda: ATS(()), "at least 1 item"),
         (lambda: ATS(((),)), "at least 1 item"),
         (lambda: ATS(((0,),)).apply(torch.zeros(2, 4, 8, 8), seeded()), "1 or 3 channels; got 4"),
+        (
+            lambda: ATS(((0,),)).apply(torch.full((1, 1, 8, 8), 1.5), seeded()),
+            r"float pixels in \[0, 1\]; .* from 1\.5 to 1\.5",
+        ),
+        (lambda: ATS(((0,),)).apply(torch.full((1, 1, 8, 8), torch.nan), seeded()), r"got torch\.float32 from nan to nan"),
+        (lambda: ATS(((0,),)).apply(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), seeded()), r"got torch\.uint8"),
         (lambda: ATS(((0,),)).apply(torch.zeros(2, 561), seeded()), r"ATS needs images \[C, H, W\]"),
     ],
 )

@@ -19,7 +19,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def batch(count: int = 200) -> torch.Tensor:
-    return torch.rand(count, 3, 6, 8, generator=seeded(9)) + 0.01
+    return 0.01 + 0.99 * torch.rand(count, 3, 6, 8, generator=seeded(9))
 
 
 @each

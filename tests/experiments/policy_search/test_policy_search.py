@@ -12,7 +12,7 @@ import torch
 from phalanx.config import Experiment, RunSettings
 from phalanx.core import rng
 from phalanx.core.errors import CheckpointError, ConfigError, DataError, Stopped, WorkerError
-from phalanx.data import ATS, Digits
+from phalanx.data import ATS, Digits, Synthetic
 from phalanx.experiments.policy_search import Found, PolicyScorer, ScoredPolicy, search, search_policies
 from phalanx.inversion import accuracy_score, privacy_score
 from phalanx.models import CNN
@@ -115,6 +115,19 @@ def test_too_few_samples_and_numbers_below_one_are_refused(tmp_path):
         search_policies(SMALL, out=tmp_path / "many", images=2000)
     with pytest.raises(ConfigError, match="policies, images, jobs >= 1; got 0"):
         search_policies(SMALL, out=tmp_path / "none", policies=0)
+
+
+@pytest.mark.parametrize("name", ["vectors", "bright"])
+def test_samples_that_no_policy_can_transform_are_refused_before_any_training(tmp_path, monkeypatch, name):
+    split = Synthetic().load() if name == "vectors" else Digits().load()
+    if name == "bright":
+        images = split.train.images / 255
+        images[-1] = 2.0
+        split = replace(split, train=replace(split.train, images=images))
+    monkeypatch.setattr(Digits, "load", lambda self: split)
+    with pytest.raises(ConfigError, match="ATS needs images" if name == "vectors" else "float pixels"):
+        search_policies(SMALL, out=tmp_path, policies=1, images=1)
+    assert not (tmp_path / "pretrained").exists()
 
 
 def test_a_model_that_diverged_scores_nothing(tmp_path):

@@ -45,6 +45,11 @@ class ATS(Augmentation, kind="ats"):
         require_images(images, "ATS")
         if images.shape[1] not in (1, 3):
             raise ConfigError(f"ATS needs grey or colour images, 1 or 3 channels; got {images.shape[1]}. Take it out.")
+        if not images.dtype.is_floating_point or not ((images >= 0) & (images <= 1)).all():
+            raise ConfigError(
+                f"ATS works on bytes, so it needs float pixels in [0, 1]; got {images.dtype} from {images.min():.3g} to "
+                f"{images.max():.3g}. Standardise by the data's mean and std, which come later."
+            )
         count, longest = len(images), max(map(len, self.policies))
         chosen = torch.randint(len(self.policies), (count,), generator=generator).to(images.device)
         signs = (2 * torch.randint(2, (count, longest), generator=generator) - 1).to(images.device)

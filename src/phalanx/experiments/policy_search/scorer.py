@@ -45,9 +45,11 @@ class PolicyScorer:
     def of(cls, experiment: Experiment, folder: Path, images: int, sinks: Sequence[Sink] = ()) -> Self:
         """Train the experiment's model centrally, `run.rounds` rounds on a tenth of the samples, in `folder`/pretrained.
 
-        Raises: DataError if there are too few samples; ConfigError if training diverges; Stopped as `run` does.
+        Raises: DataError if there are too few samples; ConfigError if they are no images or training diverges; Stopped as `run`
+            does.
         """
         split, seed = experiment.data.load(), experiment.run.seed
+        ATS(((0,),)).apply(split.train.pixels(split.train.extremes())[0], torch.Generator())  # refuses what is no image
         order = torch.randperm(len(split.train), generator=rng.generator(seed, "policy search"))
         seen, left = order[: len(order) // 10], order[len(order) // 10 :]
         rows = min(ROWS, (len(left) - images) // BATCHES)
