@@ -14,6 +14,7 @@ from phalanx.data import ATS, HorizontalFlip, RandomCrop
 from phalanx.models import CNN, LogisticRegression
 from phalanx.privacy import LocalDP
 from phalanx.training import DPSGD, SGD, Adam, CleanHardening, FlatClipping, PartialDeployment, PrunedUpdate, WorkerMomentum
+from phalanx.training.hooks import FedProx
 from phalanx.training.schedules import Exponential
 from phalanx.training.trace import trace
 
@@ -93,6 +94,11 @@ def test_of_dpsgd_one_step_is_traced():
         trace(replace(trainer, steps=2), cohort, context, model)
 
 
+def test_a_hook_in_a_single_step_is_something_that_was_done_to_the_row():
+    cohort, context, model = scene()
+    assert trace(SGD(0.1, batch_size=4, steps=1, hooks=(FedProx(0.1),)), cohort, context, model).local.epochs == 1
+
+
 def test_a_client_without_samples_has_no_trace():
     cohort, context, model = scene(size=0)
     assert trace(SGD(0.1, epochs=1), cohort, context, model) is None
@@ -104,6 +110,7 @@ def test_a_client_without_samples_has_no_trace():
         (SGD(0.1, epochs=1, momentum=0.9), "without momentum"),
         (SGD(0.1, epochs=1, weight_decay=0.1), "weight_decay"),
         (SGD(0.1, epochs=2, local_schedule=Exponential(0.5)), "one learning rate"),
+        (SGD(0.1, batch_size=4, epochs=1, hooks=(FedProx(0.1),)), "fed_prox changes the client's 3 steps"),
         (Adam(0.1, epochs=1), "plain gradient descent"),
         (SGD(0.1, batch_size=4, steps=4), "4 steps where a pass has 3"),
         (CleanHardening(), "clean_hardening does something else"),

@@ -39,6 +39,11 @@ def trace(trainer: Trainer, cohort: Cohort, context: RoundContext, model: nn.Mod
         return None
     if len(sizes) > 1 and isinstance(work, PrivateWork):
         raise ConfigError("Of DPSGD an inversion attack is told one step: its batches follow no pass. Set training.steps = 1.")
+    if len(sizes) > 1 and work.hooks:
+        raise ConfigError(
+            f"An inversion attack is told plain gradient descent; {work.hooks[0].kind} changes the client's {len(sizes)} "
+            "steps. Take it out of training.hooks, or set training.steps = 1."
+        )
     steps = len(client.epoch(smallest)) if len(sizes) > 1 else 1
     epochs, rest = divmod(len(sizes), steps)
     if epochs and rest:
