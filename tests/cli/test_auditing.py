@@ -10,6 +10,7 @@ from phalanx.cli import auditing
 from phalanx.cli.auditing import audit_file
 from phalanx.core.errors import ConfigError
 from phalanx.experiments.auditing import audit
+from phalanx.experiments.auditing.game import Game
 
 PRIVATE = """
 [run]
@@ -127,6 +128,14 @@ def test_what_the_trusted_server_finds_of_a_clients_image_stands_beside_the_boun
     assert found["psnr"] > 40 > found["baseline"]
     audit_file(path, ["participation.rate=1.0", "aggregator.expected_clients=200"], 0.99, 0, as_json=False)
     assert "in an update of client 3" in capsys.readouterr().out
+
+
+def test_an_inversion_that_cannot_be_is_refused_before_the_game(tmp_path, monkeypatch):
+    path = tmp_path / "leaking.toml"
+    path.write_text(LEAKING)
+    monkeypatch.setattr(Game, "play", lambda self, confidence: pytest.fail("The game was played."))
+    with pytest.raises(ConfigError, match="got an update of 2"):
+        audit_file(path, ["training.batch_size=2"], 0.99, 0, as_json=True)
 
 
 def test_where_the_client_was_not_there_the_audit_says_so(tmp_path, capsys):

@@ -83,9 +83,11 @@ def audit(
     """
     split = experiment.data.load() if data is None else data
     federation, module = prepare(experiment, model, split)
-    claim, audited, rounds = _game(_alone(experiment), federation, module).play(confidence)
+    game = _game(_alone(experiment), federation, module)
+    reconstruction = reconstruct(experiment, model=model, data=split)  # first: it refuses what it cannot attack
+    claim, audited, rounds = game.play(confidence)
     membership = infer_membership(experiment, shadow_models, model=model, data=split) if shadow_models else None
-    return AuditReport(claim, audited, rounds, membership, reconstruct(experiment, model=model, data=split))
+    return AuditReport(claim, audited, rounds, membership, reconstruction)
 
 
 def _alone(experiment: Experiment) -> Experiment:
