@@ -4,7 +4,7 @@
 
 Rows are all axes but `attack`, whose values are the columns; seeds are averaged, with their standard deviation. *Rejected* is
 the share of the attackers and of the honest clients that had no influence, in percent, over all rounds and seeds; rules that
-give everyone some influence are not in it. A dash: not finished, or refused.
+never left anyone without are not in it. A dash: not finished, refused, or a rule that does not say whom it counted.
 """
 
 import argparse
@@ -29,9 +29,10 @@ def main(folder: Path) -> None:
         row = ", ".join(value for axis, value in cell.place.items() if axis != "attack")
         found = record.runs.get(cell)
         runs.setdefault((row, cell.place["attack"]), []).extend([found] if found and found.is_finished else [])
-    tables = {"Accuracy": _accuracy, "Attack success": _success, "Rejected, attackers / honest": _rejected}
-    for title, of in tables.items():
-        text = table(runs, of)
+    tables = {"Accuracy": (runs, _accuracy), "Attack success": (runs, _success)}
+    tables["Rejected, attackers / honest"] = judging(runs), rejected
+    for title, (some, of) in tables.items():
+        text = table(some, of)
         if text:
             Console(soft_wrap=True).print(f"{title}, in percent:\n\n{text}\n", markup=False)
 
@@ -58,13 +59,19 @@ def _spread(shares: Sequence[float]) -> str | None:
     return f"{100 * fmean(shares):.1f}" + (f" ± {100 * stdev(shares):.1f}" if len(shares) > 1 else "")
 
 
-def _rejected(runs: Sequence[RunRecord]) -> str | None:
+def judging(runs: Runs) -> Runs:
+    """The runs of the rows whose rule ever left somebody without influence."""
+    rows = {
+        row for (row, _), some in runs.items() if any(0 in event.get("influence", ()) for run in some for event in run.rounds)
+    }
+    return {place: some for place, some in runs.items() if place[0] in rows}
+
+
+def rejected(runs: Sequence[RunRecord]) -> str | None:
+    """Attackers / honest clients, or the latter alone where nobody attacked."""
     shares = [_shares(event) for run in runs for event in run.rounds if "influence" in event]
-    honest = [share for _, share in shares if share is not None]
-    attackers = [share for share, _ in shares if share is not None]
-    if not any(honest) and not any(attackers):
-        return None
-    return f"{100 * fmean(attackers):.1f} / {100 * fmean(honest):.1f}" if attackers else f"{100 * fmean(honest):.1f}"
+    sides = ([share for share in side if share is not None] for side in zip(*shares))
+    return " / ".join(f"{100 * fmean(side):.1f}" for side in sides if side) or None
 
 
 def _shares(event: Mapping[str, Any]) -> tuple[float | None, float | None]:
