@@ -1,12 +1,16 @@
 """`phalanx run` and `phalanx resume` say in JSON what a script needs, the same for a finished run."""
 
+import io
 import json
 import shutil
 
 import pytest
+from rich.console import Console
 
+from phalanx.cli.progress import ProgressSink
 from phalanx.cli.running import resume_folder, run_file
 from phalanx.core.errors import CheckpointError, ConfigError
+from phalanx.core.events import Event
 
 CONFIG = """
 [run]
@@ -133,3 +137,13 @@ def test_what_an_inversion_attack_finds_is_said_on_the_way(tmp_path, capsys):
     assert said.count("the attack finds its images at 100.0 dB (the mean image has ") == 2
     assert said.count("images found in an update") == 2
     assert said.count("no inversion. The client took no part in this round.") == 6
+
+
+def test_the_bar_shows_how_far_a_search_is_and_forgets_it_when_it_ends():
+    sink = ProgressSink(3, Console(file=io.StringIO(), force_terminal=True))
+    sink.emit(Event("evaluation", 0, {"accuracy": 0.5}))
+    sink.searched(1200, 4801, 0.1)
+    [task] = sink._bar.tasks
+    assert task.fields["scores"] == "accuracy 50.0 %  inversion: step 1,200 of 4,801"
+    sink.emit(Event("inversion", 0, {"client": 1, "missing": "No update."}))
+    assert task.fields["scores"] == "accuracy 50.0 %"

@@ -250,6 +250,26 @@ def test_a_search_on_a_batch_scores_every_image_and_finds_labels_without_being_t
     assert found["labels_right"] > 0.5
 
 
+class Watching:
+    """A sink that wants to know how far a search is."""
+
+    def __init__(self):
+        self.steps = []
+
+    def emit(self, event):
+        pass
+
+    def searched(self, made, most, lowest):
+        self.steps.append((made, most))
+
+
+def test_a_search_tells_those_sinks_how_far_it_is_that_want_to_know():
+    told = Watching()
+    experiment = replace(probed(attack=InvertingGradients(steps=3), rounds=(1,)), run=RunSettings(rounds=2))
+    phalanx.run(experiment, sinks=[told, StopAfter(9)])
+    assert told.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
 @pytest.mark.parametrize(
     ("changed", "path"),
     [

@@ -23,7 +23,7 @@ def percent(value: object) -> str:
 
 
 class ProgressSink:
-    """Shows round, accuracy, attack success and the time left. A context manager and a sink."""
+    """Shows round, accuracy, attack success, how far a search is and the time left. A context manager and a sink."""
 
     def __init__(self, rounds: int, console: Console) -> None:
         self.rounds = rounds
@@ -65,6 +65,10 @@ class ProgressSink:
             case "evaluation":
                 self._evaluation(event)
 
+    def searched(self, made: int, most: int, lowest: float) -> None:
+        """Show how far an inversion attack is."""
+        self._bar.update(self._task, scores=f"{self.scores}  inversion: step {made:,} of {most:,}")
+
     def _resumed(self, event: Event) -> None:
         for remark in event.values["remarks"]:  # type: ignore[union-attr]
             self._say(str(remark))
@@ -89,6 +93,7 @@ class ProgressSink:
         self._bar.update(self._task, completed=event.round + 1, scores=self.scores)
 
     def _inversion(self, event: Event) -> None:
+        self._bar.update(self._task, scores=self.scores)
         values, whose = event.values, f"Round {event.round + 1}, client {event.values['client']}:"
         if (why := values.get("missing")) is not None:
             self._say(f"{whose} no inversion. {why}")

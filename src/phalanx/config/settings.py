@@ -69,7 +69,7 @@ class InversionSettings(Component):
     rounds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0,)
     _: KW_ONLY
     knows_labels: bool = True
-    """Whether the attacker is told the labels; otherwise it has to find them."""
+    """Whether the attacker is told the labels, batch by batch; otherwise it has to find them."""
 
 
 class EvaluationSettings(Component):

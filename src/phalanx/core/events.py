@@ -37,6 +37,14 @@ class Sink(Protocol):
         """Take one event. Called in order, from the run's own thread."""
 
 
+@runtime_checkable
+class SearchSink(Sink, Protocol):
+    """A sink that also shows how far a search is that takes long inside of a round."""
+
+    def searched(self, made: int, most: int, lowest: float) -> None:
+        """So many steps are made, of so many at most; the lowest loss so far."""
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """What a tracker may know of a run: its name, its folder (None: all in memory), its config as a table, tags such as its

@@ -9,6 +9,7 @@ from phalanx.core.errors import PrivacyBudgetExhausted, Stopped
 from phalanx.core.events import Sink
 from phalanx.experiments.folder import RunFolder
 from phalanx.experiments.signals import Signalled, stop_signals
+from phalanx.experiments.watching import told_of_searches
 from phalanx.simulation import FederationState, Simulation
 
 
@@ -30,7 +31,7 @@ def drive(
                         folder.ledger.write(simulation.accounts.receipt(done[0], following))
                     last = following.round == run.rounds
                     events = [event]
-                    if (found := simulation.invert(done[0])) is not None:
+                    if (found := simulation.invert(done[0], watch=told_of_searches(listeners))) is not None:
                         told, pictures = found
                         events.append(told)
                         if folder and pictures is not None:

@@ -1,13 +1,14 @@
 """What a run's trackers are told: who can follow it, and what it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from phalanx.config import Experiment
-from phalanx.core.events import Event, RunFacts, Sink
+from phalanx.core.events import Event, RunFacts, SearchSink, Sink
+from phalanx.core.leak import Watch
 from phalanx.experiments.folder import RunFolder
 from phalanx.tracking import follow
 
@@ -41,6 +42,17 @@ def watched(experiment: Experiment, folder: RunFolder | None) -> AbstractContext
             events=[Event.from_dict(event) for event in folder.read_events()] if folder and experiment.tracking else [],
         ),
     )
+
+
+def told_of_searches(listeners: Sequence[Sink]) -> Watch:
+    """What tells those among the listeners who want to know how far a search is."""
+    watchers = [listener for listener in listeners if isinstance(listener, SearchSink)]
+
+    def tell(made: int, most: int, lowest: float) -> None:
+        for watcher in watchers:
+            watcher.searched(made, most, lowest)
+
+    return tell
 
 
 def end(round: int, final: Mapping[str, Any]) -> Event:

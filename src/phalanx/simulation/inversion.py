@@ -10,7 +10,7 @@ from phalanx.config import Experiment, InversionSettings
 from phalanx.core import params as flat
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.events import Event, Value
-from phalanx.core.leak import Leak
+from phalanx.core.leak import Leak, Watch
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
 from phalanx.data import Federation
 from phalanx.metrics import Recovery, recovery
@@ -77,17 +77,17 @@ class Inversion:
         except (PreconditionError, ConfigError) as reason:
             raise ConfigError(f"evaluation.inversion.attack: {reason}") from None
 
-    def run(self, state: State, context: RoundContext) -> tuple[Event, Pictures | None]:
+    def run(self, state: State, context: RoundContext, watch: Watch | None) -> tuple[Event, Pictures | None]:
         """Attack the client's update in this round; an event says why there was none, or what it came to."""
-        watch, values = Stopwatch(), dict[str, Value](client=self._settings.client)
-        with watch.phase("inversion"):
+        clock, values = Stopwatch(), dict[str, Value](client=self._settings.client)
+        with clock.phase("inversion"):
             try:
-                pictures, scores = self._attack(state, context)
+                pictures, scores = self._attack(state, context, watch)
             except (PreconditionError, ConfigError) as reason:  # a whole run is worth more than a picture of it
                 pictures, scores = None, {"missing": str(reason)}
-        return Event("inversion", context.round, {**values, **scores, "seconds": watch.seconds}), pictures
+        return Event("inversion", context.round, {**values, **scores, "seconds": clock.seconds}), pictures
 
-    def _attack(self, state: State, context: RoundContext) -> tuple[Pictures | None, Mapping[str, Value]]:
+    def _attack(self, state: State, context: RoundContext, watch: Watch | None) -> tuple[Pictures | None, Mapping[str, Value]]:
         settings = self._settings
         self._require_presence(context)
         traced = trace(self._experiment.training, self._cohort, context, self._model)
@@ -96,8 +96,9 @@ class Inversion:
             raise PreconditionError("The client sent no update: it has no samples, or none was drawn.")
         leak = self._leak(row, traced)
         flat.load(self._model, context.global_params, context.global_buffers)
-        # As the client trained: BatchNorm with the statistics of the batch.
-        found = settings.attack.reconstruct(leak, self._model.train(), context.generator("inversion", settings.client))
+        model = self._model.train()  # as the client trained: BatchNorm with the statistics of the batch
+        draws = context.generator("inversion", settings.client)
+        [found] = settings.attack.reconstruct_all((leak,), model, draws, watch=watch)
         mean_image = _mean_image(self._federation.test)
         shown = found.images if found.transformed is None else found.transformed
         as_trained = recovery(shown, traced.transformed, mean_image=mean_image)

@@ -14,6 +14,7 @@ from phalanx.accounts.books import RuleBooks
 from phalanx.config import Experiment
 from phalanx.core import params as flat
 from phalanx.core.events import Event
+from phalanx.core.leak import Watch
 from phalanx.core.params import Layout
 from phalanx.core.types import Root, RoundContext, Rows, State, Status
 from phalanx.core.workers import workers
@@ -177,12 +178,15 @@ class Simulation:
             self._rest(self._tested)
         return evaluation_event(state.round - 1, found, watch.seconds)
 
-    def invert(self, state: FederationState) -> tuple[Event, Pictures | None] | None:
-        """Attack a client's update of the round that begins with `state` for its images, if that was asked for."""
+    def invert(self, state: FederationState, *, watch: Watch | None = None) -> tuple[Event, Pictures | None] | None:
+        """Attack a client's update of the round that begins with `state` for its images, if that was asked for.
+
+        A search tells `watch` of its steps.
+        """
         settings = self.experiment.evaluation.inversion
         if self._inversion is None or settings is None or state.round not in settings.rounds:
             return None
-        found = self._inversion.run(state.clients, self._context(state))
+        found = self._inversion.run(state.clients, self._context(state), watch)
         self._rest(self.model)
         return found
 

@@ -13,6 +13,7 @@ from phalanx.training.engines.loop import smallest_batch
 from phalanx.training.local import LocalTrainer
 from phalanx.training.partial_deployment import PartialDeployment
 from phalanx.training.private_work import PrivateWork
+from phalanx.training.worker_momentum import WorkerMomentum
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def _local(trainer: Trainer) -> LocalTrainer:
         raise ConfigError("With secure_rng nobody can draw a client's round again, so no inversion attack can be judged.")
     if isinstance(trainer, LocalTrainer):
         return trainer
+    if isinstance(trainer, WorkerMomentum):
+        raise ConfigError(
+            "An inversion attack is told one round's update; worker_momentum sends an average of several, which hides nothing "
+            "from a server that remembers the last one. Attack the trainer inside it."
+        )
     inner = getattr(trainer, "trainer", None)
     if not isinstance(inner, Trainer) or isinstance(trainer, PartialDeployment):  # which has two, and draws one
         raise ConfigError(
