@@ -225,3 +225,14 @@ def test_an_undefended_model_bounds_the_success_of_the_defended_one_on_the_stamp
     swapped = evaluate(Oracle(obeys=2), samples, poison=BACKDOOR, undefended=Oracle(), tau=0.5).bound
     assert swapped == SuccessBound(0.5, undefended=0.0, defended=1.0, bound=1.0)
     assert evaluate(Oracle(), samples, poison=None, undefended=Oracle()).bound is None
+
+
+def test_the_undefended_model_is_asked_in_eval_mode_too() -> None:
+    class InTwoMinds(Oracle):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) * (-1 if self.training else 1)
+
+    model = InTwoMinds(obeys=2)
+    found = evaluate(Oracle(), said([0, 1], [0, 1]), poison=BACKDOOR, undefended=model).bound
+    assert found == SuccessBound(0.0, undefended=1.0, defended=0.0, bound=1.0)
+    assert model.training

@@ -1,5 +1,6 @@
 """Accuracy, loss and attack success of a model on test samples."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +61,7 @@ def evaluate(
     tau: float | None = None,
     undefended: nn.Module | None = None,
 ) -> Evaluation:
-    """Run `model` (in eval mode; its modes are restored) over all samples, and over the stamped eligible ones.
+    """Run `model` over all samples, and over the stamped eligible ones; both models in eval mode, restored afterwards.
 
     A sample with a logit that is not finite counts as wrong, and as no success; the loss then is not finite either. At most
     two forward passes a sample, and one of the `undefended` model for its logits on the stamped ones.
@@ -71,7 +72,7 @@ def evaluate(
         require_threshold(tau, "evaluate")
     if not len(samples):
         raise DataError("There are no test samples to evaluate on. Check the data set, or switch evaluation off.")
-    with evaluating(model), torch.no_grad():
+    with evaluating(model), nullcontext() if undefended is None else evaluating(undefended), torch.no_grad():
         return _evaluate(model, samples, poison, batch_size, tau, undefended)
 
 
