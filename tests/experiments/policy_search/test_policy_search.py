@@ -16,7 +16,7 @@ from phalanx.data import ATS, Digits, Synthetic
 from phalanx.experiments.policy_search import Found, PolicyScorer, ScoredPolicy, search, search_policies
 from phalanx.inversion import accuracy_score, privacy_score
 from phalanx.models import CNN
-from phalanx.training import SGD
+from phalanx.training import SGD, PrunedUpdate
 
 SMALL = Experiment(run=RunSettings(rounds=1, seed=3), data=Digits(), model=CNN(), training=SGD(0.05, epochs=1))
 
@@ -137,11 +137,12 @@ def test_a_model_that_diverged_scores_nothing(tmp_path):
 
 def test_the_training_is_without_the_policies_of_the_config(done, tmp_path):
     """They would make every policy look at a model that is used to another one."""
-    with_policy = replace(SMALL, training=replace(SMALL.training, augment=(ATS(((3, 1, 7),)),)))
-    scorer = PolicyScorer.of(with_policy, tmp_path, 2)
     plain = PolicyScorer.of(SMALL, done[1], 2)
-    for one, other in zip(scorer.trained.parameters(), plain.trained.parameters()):
-        assert torch.equal(one, other)
+    transformed = replace(SMALL.training, augment=(ATS(((3, 1, 7),)),))
+    for name, training in (("bare", transformed), ("inside", PrunedUpdate(transformed, 1.0))):
+        scorer = PolicyScorer.of(replace(SMALL, training=training), tmp_path / name, 2)
+        for one, other in zip(scorer.trained.parameters(), plain.trained.parameters()):
+            assert torch.equal(one, other)
 
 
 def test_kept_are_the_accurate_ones_the_most_private_first():

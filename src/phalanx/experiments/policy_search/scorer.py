@@ -116,7 +116,8 @@ def _pretrained(experiment: Experiment, split: DataSplit, seen: Tensor, folder: 
 
 
 def _untransformed(training: Trainer) -> Trainer:
-    """The training without policies of its own: each is compared with none."""
-    if not isinstance(training, LocalTrainer):
-        return training
-    return replace(training, augment=tuple(one for one in training.augment if not isinstance(one, ATS)))
+    """The training without policies of its own, however deep inside of others: each is compared with none."""
+    changed = {name: _untransformed(value) for name, value in vars(training).items() if isinstance(value, Trainer)}
+    if isinstance(training, LocalTrainer):
+        return replace(training, augment=tuple(one for one in training.augment if not isinstance(one, ATS)))
+    return replace(training, **changed) if changed else training
