@@ -35,12 +35,13 @@ from phalanx.inversion import (
 from phalanx.metrics import psnr, recovery
 from phalanx.models import SigmoidCNN
 from phalanx.privacy import LocalDP
-from phalanx.training import SGD, NoisyUpdate, PrunedUpdate, QuantizedUpdate
+from phalanx.training import DPSGD, SGD, FlatClipping, NoisyUpdate, PrunedUpdate, QuantizedUpdate
 
 LR, ROUNDS = 0.002, 16
 RMS = 0.19  # of the coordinates of these images' gradients
 ATTACKS = (DLG(steps=200, restarts=4), *(InvertingGradients(tv, steps=300, restarts=2) for tv in (1e-2, 1e-1)))
 PLAIN = SGD(LR, epochs=1)
+PRIVATE = DPSGD(LR, steps=1, sample_rate=1.0, clipping=FlatClipping(1.0), noise_multiplier=1.0)
 Wrap = Callable[[InversionAttack], InversionAttack]
 
 
@@ -78,6 +79,7 @@ DEFENCES = (
     Defence("noise, 5 % of a coordinate", NoisyUpdate(PLAIN, 0.05 * RMS * LR), "the same", rounds=ROUNDS),
     Defence("noise, 50 % of a coordinate", NoisyUpdate(PLAIN, 0.5 * RMS * LR), "the same", rounds=ROUNDS),
     Defence("`local_dp`, clip 1, z = 1", LocalDP(PLAIN, clip_norm=1.0, noise_multiplier=1.0), "the same", rounds=ROUNDS),
+    Defence("`dpsgd`, clip 1, z = 1", PRIVATE, "the same", rounds=ROUNDS),
     Defence("ATS 19-15-45", ats(19, 15, 45), "the policy (`policy_aware`)", knows(19, 15, 45)),
     Defence("ATS 14-48-48", ats(14, 48, 48), "the policy", knows(14, 48, 48)),
     Defence("ATS 3-1-7", ats(3, 1, 7), "the policy", knows(3, 1, 7)),

@@ -214,6 +214,13 @@ def test_an_attack_that_no_update_would_suit_is_refused_before_round_0(tmp_path,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("attack", [LinearRecovery(), InvertingGradients(steps=2)])
+def test_a_model_that_draws_its_gradient_is_refused_before_round_0(attack):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(64, 10))
+    with pytest.raises(ConfigError, match=r"evaluation\.inversion\.attack: .* this one has dropout in training"):
+        phalanx.run(probed(attack=attack), model=model)
+
+
 def test_labels_that_the_attack_cannot_read_are_asked_for_before_round_0():
     attack, model = InvertingGradients(steps=2), torch.nn.Sequential(torch.nn.Conv2d(1, 10, 8), torch.nn.Flatten())
     with pytest.raises(ConfigError, match=r"evaluation\.inversion\.attack: Labels are read off a last nn\.Linear"):
