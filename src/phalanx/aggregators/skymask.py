@@ -34,16 +34,17 @@ class SkyMask(Aggregator, kind="skymask"):
     ```
     Needs no number of attackers, and may stand a majority of them: the root set names the honest cluster. It sees attackers who
     are alike and unlike the rest (Min-Max, Fang's attacks, scaled label flips); it is blind to those who clamp themselves to
-    the honest spread (LieBackdoor), and to an honest update that is boosted, which only makes the merged model more certain:
-    ClipToMedianNorm in front of it, in a pipeline, bounds that. It fails where honest updates are mostly noise (a sign flip in
-    late rounds), where the model is at chance (label flips, Min-Sum in a CNN's first rounds), and with very few root samples
-    (20). A low `min_silhouette` costs honest clients, a high one finds fewer attackers; the default was chosen on HAR and
-    Fashion-MNIST. Where the server's own mask stands alone, or lies between two clusters, a split says nothing of the clients:
-    then they are all kept, even if all are malicious; without that, biased clients were rejected by the dozen where nobody
-    attacked. Honest clients who really are of two kinds are still told apart, and one kind is lost. The model is kept beside an
-    update that is so long that the merged model has no finite loss (`screening.norm_cap`). Scores: the share of the parameters
-    in which a client's binary mask differs from the server's. Memory: the masks, as much as the updates. Time: `steps` backward
-    passes over the root data, and O(n d) for each.
+    the honest spread (LieBackdoor), and to an honest update that is boosted, which only makes the merged model more certain.
+    One row of ten to a hundred times the others' length hides the other attackers, because the merged model and q follow it:
+    put ClipToMedianNorm in front, in a pipeline. It fails where honest updates are mostly noise (a sign flip in late rounds),
+    where the model is at chance (label flips, Min-Sum in a CNN's first rounds), and with very few root samples (20). A low
+    `min_silhouette` costs honest clients, a high one finds fewer attackers; the default was chosen on HAR and Fashion-MNIST.
+    Where the server's own mask stands alone, or lies between two clusters, a split says nothing of the clients: then they are
+    all kept, even if all are malicious; without that, biased clients were rejected by the dozen where nobody attacked. Honest
+    clients who really are of two kinds are still told apart, and one kind is lost. The model is kept beside an update that is
+    so long that the merged model has no finite loss (`screening.norm_cap`). Scores: the share of the parameters in which a
+    client's binary mask differs from the server's. Memory: the masks, as much as the updates. Time: `steps` backward passes
+    over the root data, and O(n d) for each.
 
     Raises: PreconditionError if the server's own update is not finite, or its samples are of one class; CapabilityError without
     root data or model.
