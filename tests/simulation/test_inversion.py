@@ -107,6 +107,27 @@ class _Watching(Aggregator):
         return Mean().combine(updates, state, context)
 
 
+class _Guessing(InversionAttack):
+    """Takes every image for grey, whatever the update says."""
+
+    def reconstruct(self, leak, model, generator):
+        return Reconstruction(torch.full(leak.shape, 0.5), torch.zeros(leak.shape[0], dtype=torch.int64), torch.zeros(1))
+
+
+def test_the_mean_image_is_transformed_as_the_clients_or_nothing_would_look_like_something(tmp_path):
+    """Digits are dark: beside inverted ones their mean image is worse than grey, and what was not seen would seem found."""
+    training = SGD(0.1, batch_size=20, steps=1, augment=(ATS(((0,),)),))
+    phalanx.run(replace(probed(attack=_Guessing()), training=training), out=tmp_path)
+    for event in told(tmp_path):
+        assert event["mean_psnr"] < event["mean_baseline"]
+        assert event["mean_baseline"] == pytest.approx(event["truth_mean_baseline"], abs=0.1)  # 255 - x is as far from its mean
+    public = Digits().load().test.images
+    assert len(public) < 1000
+    [truth, *_] = read_sheet(sheet_path(tmp_path, 1), 20)
+    error = ((torch.from_numpy(truth.copy()) - public[:, 0].float().mean(0)) / 255).square().flatten(1).mean(1)
+    assert told(tmp_path)[0]["truth_baseline"] == pytest.approx((-10 * error.log10()).tolist(), abs=0.01)
+
+
 class _Telling(InversionAttack):
     """Keeps the gradient that it got."""
 

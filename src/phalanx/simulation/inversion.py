@@ -11,7 +11,7 @@ from phalanx.core import params as flat
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.events import Event, Value
 from phalanx.core.leak import Leak, Watch
-from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State, Status
+from phalanx.core.types import Cohort, RoundContext, Rows, State, Status
 from phalanx.data import Federation
 from phalanx.metrics import Recovery, recovery
 from phalanx.server.events import Stopwatch, number
@@ -99,10 +99,13 @@ class Inversion:
         model = self._model.train()  # as the client trained: BatchNorm with the statistics of the batch
         draws = context.generator("inversion", settings.client)
         [found] = settings.attack.reconstruct_all((leak,), model, draws, watch=watch)
-        mean_image = _mean_image(self._federation.test)
+        public, _ = self._federation.test.pixels(_spread(len(self._federation.test), traced.labels.device))
+        changed, draws = public, context.generator("inversion baseline")
+        for augmentation in traced.augment:
+            changed = augmentation.apply(changed, draws)
         shown = found.images if found.transformed is None else found.transformed
-        as_trained = recovery(shown, traced.transformed, mean_image=mean_image)
-        as_held = recovery(found.images, traced.truth, mean_image=mean_image)
+        as_trained = recovery(shown, traced.transformed, mean_image=changed.mean(0))
+        as_held = recovery(found.images, traced.truth, mean_image=public.mean(0))
         return _pictures(context.round, traced, found.images[as_trained.order]), {
             "images": len(traced.truth),
             **_scores(as_trained),
@@ -130,9 +133,9 @@ class Inversion:
         return rows.matrix[0] if rows.status[0] == Status.SENT else None
 
 
-def _mean_image(samples: Samples) -> Tensor:
-    """What anyone knows of images of this kind."""
-    return samples.images.mean(0, dtype=torch.float32) / (255 if samples.images.dtype == torch.uint8 else 1)
+def _spread(count: int, device: torch.device) -> Tensor:
+    """Places of at most a thousand of so many samples, wherever a class may lie: enough for what anyone knows of such images."""
+    return torch.arange(0, count, -(-count // 1000), device=device)
 
 
 def _scores(found: Recovery, prefix: str = "") -> dict[str, Value]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError
-from phalanx.core.families import Trainer
+from phalanx.core.families import Augmentation, Trainer
 from phalanx.core.leak import LocalSteps
 from phalanx.core.types import Cohort, RoundContext
 from phalanx.training.engines.loop import smallest_batch
@@ -19,13 +19,14 @@ from phalanx.training.worker_momentum import WorkerMomentum
 @dataclass(frozen=True)
 class Trace:
     """The images `[B, C, H, W]` of a client's first pass in the order that it took them, pixels as in the data set (`truth`)
-    and as augmentations left them (`transformed`), `labels` `[B]`, and what an attacker takes its steps for.
+    and as `augment` left them (`transformed`), `labels` `[B]`, and what an attacker takes its steps for.
     """
 
     truth: Tensor
     transformed: Tensor
     labels: Tensor
     local: LocalSteps
+    augment: tuple[Augmentation, ...]
 
 
 def trace(trainer: Trainer, cohort: Cohort, context: RoundContext, model: nn.Module) -> Trace | None:
@@ -67,7 +68,7 @@ def trace(trainer: Trainer, cohort: Cohort, context: RoundContext, model: nn.Mod
             "without momentum, weight_decay and local_schedule."
         )
     batch_size = first[0] if len(first) > 1 else None
-    return Trace(truth, transformed, labels, LocalSteps(rate, batch_size, max(epochs, 1)))
+    return Trace(truth, transformed, labels, LocalSteps(rate, batch_size, max(epochs, 1)), work.augment)
 
 
 def _local(trainer: Trainer) -> LocalTrainer:
