@@ -134,7 +134,7 @@ class Inversion:
 
 
 def _spread(count: int, device: torch.device) -> Tensor:
-    """Places of at most a thousand of so many samples, wherever a class may lie: enough for what anyone knows of such images."""
+    """Places of at most a thousand of so many samples, from all over them: enough for what anyone knows of such images."""
     return torch.arange(0, count, -(-count // 1000), device=device)
 
 
