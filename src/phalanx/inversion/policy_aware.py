@@ -50,8 +50,8 @@ class PolicyAware(AdaptiveAttack):
         return leak
 
     def check(self, leak: Leak, model: nn.Module) -> None:
-        super().check(leak, model)
         _require_pictures(leak.shape)
+        super().check(leak, model)
 
     def reconstruct_all(
         self, leaks: Sequence[Leak], model: nn.Module, generator: torch.Generator, *, watch: Watch | None = None
