@@ -7,6 +7,7 @@ import torch
 
 from phalanx.core.errors import PreconditionError
 from phalanx.inversion import DLG, Leak, LocalSteps, averaged_leak, group_leak, leak_of
+from phalanx.inversion.transform_aware import Moved
 from phalanx.metrics import psnr
 from phalanx.models import SigmoidCNN
 
@@ -60,8 +61,9 @@ def test_a_group_that_makes_several_steps_is_one_sentence(local):
         [Leak(torch.zeros(3), (1, 1, 1, 1)), Leak(torch.zeros(3), (1, 1, 2, 2))],
         [Leak(torch.zeros(3), (1, 1, 1, 1)), Leak(torch.zeros(3), (1, 1, 1, 1), local=LocalSteps(0.5))],
         [Leak(torch.zeros(3), (1, 1, 1, 1), mean=torch.zeros(1), std=torch.tensor([std])) for std in (1.0, 2.0)],
+        [Leak(torch.zeros(3), (1, 1, 1, 1)), Leak(torch.zeros(3), (1, 1, 1, 1), view=Moved(0.5, is_affine=False))],
     ],
-    ids=["none", "models", "shapes", "training", "standardisation"],
+    ids=["none", "models", "shapes", "training", "standardisation", "view"],
 )
 def test_leaks_that_do_not_go_together_are_one_sentence(combine, leaks):
     with pytest.raises(PreconditionError, match="all are of one model, shape and training"):
