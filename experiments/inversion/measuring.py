@@ -22,12 +22,14 @@ from phalanx.server.checkpoint import serialised, write_atomically
 
 ATTACKERS = ("naive", "translation", "policy")
 """Who knows nothing of the policy; that images may have been shifted; the policy itself."""
+OTHERS = 2000
+"""Training images that the mean image is of."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """Images `[N, C, H, W]`: the client's, what it trained on, what was found, and what the attacker takes the second for; the
-    mean image `[C, H, W]`.
+    means `[C, H, W]` of other images, as held and as trained on.
     """
 
     truth: Tensor
@@ -35,6 +37,7 @@ class Measured:
     found: Tensor
     found_transformed: Tensor
     mean_image: Tensor
+    mean_transformed: Tensor
 
     def psnr(self, *, held: bool) -> float:
         """Against the images that the client holds, or those that it trained on."""
@@ -43,8 +46,8 @@ class Measured:
 
     def baseline(self, *, held: bool) -> float:
         """The same of the mean image, which needs no gradient."""
-        truth = self.truth if held else self.transformed
-        return float(psnr(self.mean_image.expand_as(truth), truth).mean())
+        truth, mean = (self.truth, self.mean_image) if held else (self.transformed, self.mean_transformed)
+        return float(psnr(mean.expand_as(truth), truth).mean())
 
 
 def attack_on(experiment: Experiment, steps: int) -> InversionAttack:
@@ -85,16 +88,18 @@ def attacked(experiment: Experiment, attack: InversionAttack, images: int, *, ru
     model = _model(experiment, split, run)
     places = torch.randperm(len(split.test), generator=rng.generator(seed, "inversion images"))[:images]
     truth, labels = split.test.pixels(places)
-    transformed = truth
+    others = split.train.pixels(torch.arange(min(OTHERS, len(split.train))))[0]
+    transformed, others_transformed = truth, others
     for policy in policies_of(experiment):
         transformed = policy.apply(transformed, rng.generator(seed, "inversion signs"))
+        others_transformed = policy.apply(others_transformed, rng.generator(seed, "inversion mean image"))
     mean, std = split.test.mean, split.test.std
     leaks = [leak_of(model, image[None], label[None], mean=mean, std=std) for image, label in zip(transformed, labels)]
     found = attack.reconstruct_all(leaks, model, rng.generator(seed, "inversion"))
     recovered = torch.cat([one.images for one in found])
     taken_for = [one.images if one.transformed is None else one.transformed for one in found]
-    mean_image = split.train.images.mean(0, dtype=torch.float32) / 255
-    return Measured(truth, transformed, recovered, torch.cat(taken_for), mean_image)
+    means = (others.mean(0), others_transformed.mean(0))
+    return Measured(truth, transformed, recovered, torch.cat(taken_for), *means)
 
 
 @cache

@@ -78,7 +78,7 @@ def test_a_table_holds_the_psnr_of_what_was_kept_and_measures_nothing_twice(scri
         expected = [
             (naive.found_transformed, naive.transformed),
             translation and (translation.found_transformed, translation.transformed),
-            (naive.mean_image.expand(2, -1, -1, -1), naive.transformed),
+            (naive.mean_transformed.expand(2, -1, -1, -1), naive.transformed),
             (naive.found, naive.truth),
             translation and (translation.found, translation.truth),
             policy and (policy.found, policy.truth),
