@@ -1,19 +1,18 @@
 """The fast gradient of one-channel images is torch's; everything else is left to torch."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from phalanx.training.image_gradients import ImageGradients
+from phalanx.training.image_gradients import image_gradients
 
 
 def gradients(layer: nn.Module, images: Tensor, *, fast: bool) -> tuple[Tensor, Tensor, str]:
     """What comes out, the images' gradient, and the name of what makes it."""
     images = images.clone().requires_grad_()
-    if fast:
-        with ImageGradients():
-            out = layer(images)
-    else:
+    with image_gradients(layer) if fast else nullcontext():
         out = layer(images)
     (gradient,) = torch.autograd.grad((out * out).sum(), images)
     assert out.grad_fn is not None
@@ -27,7 +26,6 @@ def gradients(layer: nn.Module, images: Tensor, *, fast: bool) -> tuple[Tensor, 
         nn.Conv2d(1, 4, 5),
         nn.Conv2d(1, 3, (2, 3), padding=(1, 2), bias=False),
         nn.Conv2d(1, 1, 1),
-        nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"),
     ],
     ids=repr,
 )
@@ -49,6 +47,7 @@ def test_it_is_torchs_gradient(layer, layout):
         nn.Conv2d(1, 4, 3, stride=2),
         nn.Conv2d(1, 4, 3, dilation=2),
         nn.Conv2d(1, 4, 3, padding="same"),
+        nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"),
         nn.ConvTranspose2d(1, 2, 3),
         nn.LeakyReLU(),
     ],
@@ -63,10 +62,13 @@ def test_what_it_is_not_for_is_torchs_own(layer):
     assert found.equal(expected)
 
 
-def test_outside_of_it_weights_have_their_gradient_and_images_without_need_leave_it_alone():
-    layer, images = nn.Conv2d(1, 4, 3), torch.rand(2, 1, 5, 5)
-    with ImageGradients():
+def test_images_without_need_leave_weights_theirs_and_afterwards_the_layer_is_as_it_was():
+    layer, images = nn.Sequential(nn.Conv2d(1, 4, 3)), torch.rand(2, 1, 5, 5)
+    with image_gradients(layer):
         inside = layer(images)
     outside = layer(images.requires_grad_())
     for out in (inside, outside):
-        assert torch.autograd.grad(out.sum(), layer.weight)[0].any()
+        assert torch.autograd.grad(out.sum(), layer[0].weight)[0].any()
+    with pytest.raises(RuntimeError, match="channels"), image_gradients(layer):
+        layer(torch.rand(2, 3, 5, 5, requires_grad=True))
+    assert "forward" not in vars(layer[0])

@@ -178,7 +178,7 @@ def test_the_fast_gradient_of_grey_images_finds_what_torchs_own_finds(monkeypatc
     images, labels = pictures()
     inversion, pairs = TriggerInversion(40, lr=0.3, patience=3, threshold=0.3), [(None, target) for target in range(4)]
     fast = inversion.invert_all(model, images[:, :1], labels, pairs)
-    monkeypatch.setattr(sys.modules[TriggerInversion.__module__], "ImageGradients", nullcontext)
+    monkeypatch.setattr(sys.modules[TriggerInversion.__module__], "image_gradients", nullcontext)
     plain = inversion.invert_all(model, images[:, :1], labels, pairs)
     assert plain.found.sum() >= 2
     torch.testing.assert_close(fast.masks, plain.masks, atol=1e-9, rtol=0)

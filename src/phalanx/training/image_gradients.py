@@ -1,62 +1,57 @@
 """The gradient with respect to one-channel images, through the convolution that sees them, as fast as a CPU can have it."""
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
-from torch.overrides import TorchFunctionMode
 
 
-class ImageGradients(TorchFunctionMode):
-    """Within it, convolutions of one-channel images give these a fast gradient on a CPU, and their weights none.
+@contextmanager
+def image_gradients(module: nn.Module) -> Iterator[None]:
+    """Within it, the module's convolutions of one-channel images give these a fast gradient on a CPU, and their weights none.
 
     oneDNN writes a single channel slowly: that kernel alone was a quarter of a step of trigger inversion in FLIP's network. One
-    matrix product and 2 k sums of shifted images take a quarter to a third of its time; values differ by rounding. All other
-    functions are torch's own.
+    matrix product and 2 k sums of shifted images take a quarter to a third of its time; values differ by rounding.
 
-    >>> images = torch.rand(2, 1, 6, 6, requires_grad=True)
-    >>> with ImageGradients():
-    ...     total = torch.nn.Conv2d(1, 3, kernel_size=3)(images).sum()
-    >>> torch.autograd.grad(total, images)[0].shape
+    >>> import torch
+    >>> layer, images = nn.Conv2d(1, 3, kernel_size=3), torch.rand(2, 1, 6, 6, requires_grad=True)
+    >>> with image_gradients(layer):
+    ...     torch.autograd.grad(layer(images).sum(), images)[0].shape
     torch.Size([2, 1, 6, 6])
     """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Collection[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """The function's result; a faster one's for what is worth it."""
-        if func is torch.conv2d and not kwargs and _is_worth_it(*args):
-            return _OneChannel.apply(*args)  # type: ignore[no-untyped-call]
-        return func(*args, **(kwargs or {}))
+    layers = [part for part in module.modules() if type(part) is nn.Conv2d and _is_worth_it(part)]
+    for layer in layers:
+        layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
-def _is_worth_it(
-    images: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> bool:
-    """Whether it is what the formula is for, as `nn.Conv2d` calls it: steps of one pixel, on one channel."""
-    is_plain = stride == (1, 1) and dilation == (1, 1) and groups == 1 and isinstance(padding, tuple)
-    return is_plain and weight.shape[1] == 1 and images.dim() == 4 and images.requires_grad and images.device.type == "cpu"
+def _is_worth_it(layer: nn.Conv2d) -> bool:
+    """Whether it is what the formula is for: steps of one pixel, on one channel."""
+    is_plain = (layer.stride, layer.dilation, layer.padding_mode) == ((1, 1), (1, 1), "zeros")
+    return layer.in_channels == 1 and is_plain and isinstance(layer.padding, tuple)
 
 
-class _OneChannel(torch.autograd.Function):
+def _forward(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    if images.dim() != 4 or not images.requires_grad or images.device.type != "cpu":
+        return nn.Conv2d.forward(layer, images)
+    return cast(Tensor, _OneChannel.apply(images, layer.weight, layer.bias, layer.padding))  # type: ignore[no-untyped-call]
+
+
+class _OneChannel(Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(weight)
-        ctx.padding = options[1]
-        return conv2d(images, weight, bias, *options)
+        ctx.padding = padding
+        return conv2d(images, weight, bias, padding=padding)
 
     @staticmethod
     @once_differentiable
@@ -74,4 +69,4 @@ class _OneChannel(torch.autograd.Function):
             out[:, u : u + rows] += lines[u]
         top, left = ctx.padding
         inside = out[:, top : out.shape[1] - top, left : out.shape[2] - left]
-        return inside.unsqueeze(1), *[None] * (len(ctx.needs_input_grad) - 1)
+        return inside.unsqueeze(1), None, None, None

@@ -15,7 +15,7 @@ from phalanx.core.errors import PreconditionError
 from phalanx.core.numbers import Momentum, NonNegativeFloat32, Share
 from phalanx.core.params import evaluating
 from phalanx.training.adam import AdaptiveMoments
-from phalanx.training.image_gradients import ImageGradients
+from phalanx.training.image_gradients import image_gradients
 from phalanx.training.local import Count, LearningRate
 from phalanx.training.search_schedule import CostSchedule, Progress
 
@@ -122,14 +122,14 @@ class TriggerInversion(Component):
             chosen = torch.cat([images[mask] for mask in members])
             self._descend(search, _Model(model, normalize), chosen, task, counts)
         masks, patterns = _halves(search.best)
-        return Triggers(tuple(pairs), masks, patterns, search.best_sizes.isfinite(), search.success)
+        return Triggers(tuple(pairs), masks, patterns, search.found, search.success)
 
     def _descend(self, search: "_Search", model: "_Model", images: Tensor, task: Tensor, counts: Tensor) -> None:
         highest = max(target for _, target in search.pairs)
         targets = torch.tensor([target for _, target in search.pairs], device=images.device).index_select(0, task)
         scale = torch.ones_like(task) if self.loss == "sum" else counts.index_select(0, task)
         optimizer = AdaptiveMoments(self.lr, self.betas, eps=1e-8, weight_decay=0)
-        with evaluating(model.module), torch.enable_grad():
+        with evaluating(model.module), image_gradients(model.module), torch.enable_grad():
             for _ in range(self.steps):
                 marks = search.marks()
                 sizes = marks[:, 0].sum(dim=(1, 2))
@@ -176,7 +176,17 @@ class _Search:
         self.costs = CostSchedule(inversion.cost, inversion.patience, count, first.device)
         self.progress = Progress(inversion.stall, count, first.device)
         self.best, self.best_sizes = torch.zeros_like(first), first.new_full((count,), torch.inf)
-        self.success = first.new_full((count,), torch.nan)
+        self._success, self._highest = first.new_full((2, count), torch.nan)
+
+    @property
+    def found(self) -> Tensor:
+        """Which searches have seen a trigger `[T]`."""
+        return self.best_sizes.isfinite()
+
+    @property
+    def success(self) -> Tensor:
+        """Of the best; the highest seen where there is none `[T]`."""
+        return torch.where(self.found, self._success, self._highest)
 
     @property
     def variables(self) -> list[Tensor]:
@@ -191,10 +201,9 @@ class _Search:
         """Keep what is smaller than the best and reaches the threshold, go on beside it, and set the costs."""
         is_success = success >= self._inversion.threshold
         is_better = is_success & (sizes < self.best_sizes)
-        has_none = self.best_sizes.isinf()
-        self.success = torch.where(is_better, success, torch.where(has_none, self.success.fmax(success), self.success))
+        self._highest = self._highest.fmax(success)
         if is_better.any():
-            self.best[is_better] = marks[is_better]
+            self.best[is_better], self._success[is_better] = marks[is_better], success[is_better]
             self.best_sizes = torch.where(is_better, sizes, self.best_sizes)
             for place in is_better.nonzero().flatten().tolist():
                 self._restart(place)
@@ -216,8 +225,7 @@ class _Model:
 
     def __call__(self, images: Tensor) -> Tensor:
         images = self._normalize(images)
-        with ImageGradients():
-            logits: Tensor = self.module(images.to(memory_format=torch.channels_last) if self._is_channels_last else images)
+        logits: Tensor = self.module(images.to(memory_format=torch.channels_last) if self._is_channels_last else images)
         return logits
 
 
