@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from phalanx.aggregators import SkyMask
-from phalanx.aggregators.mask_training import Candidates, MaskStep, root_loss, train_masks
+from phalanx.aggregators.mask_training import Candidates, MaskStep, train_masks
+from phalanx.aggregators.root_loss import root_loss
 from phalanx.core.families import Architecture
 from phalanx.core.params import Layout, flatten
 from phalanx.core.types import Root, RoundContext, Samples, Updates

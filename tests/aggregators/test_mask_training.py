@@ -11,7 +11,8 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from phalanx.aggregators import mask_training
-from phalanx.aggregators.mask_training import Candidates, MaskStep, TrainedMasks, quantile_of, root_loss, train_masks
+from phalanx.aggregators.mask_training import Candidates, MaskStep, TrainedMasks, quantile_of, train_masks
+from phalanx.aggregators.root_loss import root_loss
 from phalanx.core.params import Layout, flatten
 from phalanx.core.types import Root, RoundContext, Samples
 from phalanx.core.workers import workers

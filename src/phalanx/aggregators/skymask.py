@@ -11,7 +11,8 @@ from torch import Tensor
 
 from phalanx.aggregators.components import Points, principal_points
 from phalanx.aggregators.mask_clusters import Split, mask_gram, split
-from phalanx.aggregators.mask_training import Candidates, MaskStep, TrainedMasks, quantile_of, root_loss, train_masks
+from phalanx.aggregators.mask_training import Candidates, MaskStep, TrainedMasks, quantile_of, train_masks
+from phalanx.aggregators.root_loss import root_loss
 from phalanx.core.capabilities import Capability
 from phalanx.core.families import Aggregator
 from phalanx.core.numbers import Share
