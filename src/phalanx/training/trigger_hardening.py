@@ -26,7 +26,7 @@ class TriggerHardening(Hardening, ABC):
     present_above: NonNegativeInt = 1
     """A class counts as present where there are more images of it than this."""
     images_per_class: PositiveInt = 1
-    """Universal triggers are searched on so many images of each class that the client holds."""
+    """Universal triggers are searched on so many images of each class that the client holds; 5 for CIFAR-10 in FLIP's code."""
 
     def check(self, model: nn.Module, samples: Samples) -> None:
         """The samples must be images of two classes or more, with pixels in [0, 1]. Raises: ConfigError."""
