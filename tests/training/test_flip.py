@@ -17,7 +17,7 @@ from phalanx.core.errors import ConfigError
 from phalanx.core.families import Aggregator, Trainer
 from phalanx.core.params import Layout
 from phalanx.core.types import Aggregate, Cohort, RoundContext, Rows, Samples, State, Status, Updates
-from phalanx.data import IID, Digits
+from phalanx.data import ATS, IID, Digits, HorizontalFlip
 from phalanx.experiments import resume
 from phalanx.models import MLP
 from phalanx.training import SGD, Adam, CleanHardening, Flip, TriggerInversion, Triggers, UniversalFlip
@@ -197,6 +197,21 @@ def test_where_no_trigger_is_found_it_is_its_control(world, nets, kind):
     assert found.matrix.equal(clean.matrix)
 
 
+def test_batches_are_augmented_before_triggers_are_stamped(world, nets):
+    model, inverted = Watched(), ATS(((0,),))
+    train(Flip(**FOUND, epochs=1, augment=(inverted,)), black([0, 0, 1, 1, 2, 2]), model)
+    assert [sum(batch) for batch in model.seen] == [6], "black pictures that were inverted are white without a trigger"
+    here = world(nets["cnn"], (13, 9))
+    control, adam = (
+        here.train(trainer)
+        for trainer in (
+            CleanHardening(batch_size=4, epochs=2, augment=(HorizontalFlip(),)),
+            Adam(0.01, betas=(0.5, 0.9), batch_size=4, epochs=2, augment=(HorizontalFlip(),)),
+        )
+    )
+    assert control.matrix.equal(adam.matrix)
+
+
 def test_few_of_each_class_and_some_of_a_mask():
     generator = torch.Generator().manual_seed(0)
     labels = torch.tensor([4, 0, 0, 4, 2, 0, 4, 4])
@@ -318,6 +333,8 @@ def test_bad_input_is_refused_before_round_0(nets):
         Flip().check(model, black([0, 0], num_classes=1))
     Flip().check(model, Samples(torch.full((2, 1, 2, 2), 255, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), 3))
     Flip().check(model, black([]))
+    with pytest.raises(ConfigError, match="ATS needs"):
+        Flip(augment=(ATS(((0,),)),)).check(model, Samples(torch.zeros(2, 2, 2, 2), torch.zeros(2, dtype=torch.int64), 3))
     with pytest.raises(ConfigError, match="batch_size >= 2"):
         Flip(batch_size=1).check(nets["batchnorm_net"](), black([0, 1]))
 

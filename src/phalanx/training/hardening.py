@@ -9,12 +9,12 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError
-from phalanx.core.families import LearningRateSchedule, Trainer
+from phalanx.core.families import Augmentation, LearningRateSchedule, Trainer
 from phalanx.core.numbers import Momentum
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.adam import AdaptiveMoments
 from phalanx.training.engines import loop
-from phalanx.training.local import Count, LearningRate
+from phalanx.training.local import Count, LearningRate, try_augmentations
 from phalanx.training.schedules import Constant
 from phalanx.training.work import ClientWork, LocalWork
 
@@ -30,15 +30,18 @@ class Hardening(Trainer, ABC):
     most_steps: Count = 110
     """At most so many steps in a round, whatever the epochs come to."""
     schedule: LearningRateSchedule = Constant()
+    augment: tuple[Augmentation, ...] = ()
+    """What batches go through before any trigger is stamped on them."""
 
     def in_steps(self, steps: int) -> "Hardening":
         """The same training with so many batches at most, over as many epochs as that takes."""
         return replace(self, epochs=min(steps, 10**4), most_steps=min(steps, 10**4))
 
     def check(self, model: nn.Module, samples: Samples) -> None:
-        """The batch must suit BatchNorm. Raises: ConfigError."""
+        """The batch must suit BatchNorm, and every augmentation the samples. Raises: ConfigError."""
         if self.batch_size < loop.smallest_batch(model):
             raise ConfigError("A model with BatchNorm needs batch_size >= 2: one sample has no statistics; got batch_size=1.")
+        try_augmentations(self.augment, samples)
 
     @abstractmethod
     def harden(self, batches: "Batches", memory: State) -> State:
@@ -55,7 +58,7 @@ class Hardening(Trainer, ABC):
             batch_size=self.batch_size,
             epochs=self.epochs,
             steps=None,
-            augment=(),
+            augment=self.augment,
             hooks=cohort.hooks,
             optimizer=lambda: AdaptiveMoments(lr, self.betas, eps=1e-8, weight_decay=0),
         )

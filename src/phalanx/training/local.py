@@ -1,6 +1,7 @@
 """`LocalTrainer`: what every gradient-based trainer shares. A trainer of this kind adds only its optimiser."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, replace
 from typing import Annotated, Literal
 
@@ -78,10 +79,7 @@ class LocalTrainer(Trainer, ABC):
         self.engine_for(model)
         if self.batch_size < loop.smallest_batch(model):
             raise ConfigError("A model with BatchNorm needs batch_size >= 2: one sample has no statistics; got batch_size=1.")
-        if self.augment:
-            images, _ = samples.pixels(samples.extremes())  # an augmentation that cannot take every value tells now
-            for augmentation in self.augment:
-                augmentation.apply(images, torch.Generator())
+        try_augmentations(self.augment, samples)
 
     def work(self, cohort: Cohort, context: RoundContext) -> LocalWork:
         """What a cohort does in a round, but for the gradients."""
@@ -110,3 +108,11 @@ class LocalTrainer(Trainer, ABC):
     def descend(self, work: LocalWork, model: nn.Module, out: Rows) -> None:
         """Do the work with the engine that suits the model."""
         _ENGINES[self.engine_for(model)](work, model, out)
+
+
+def try_augmentations(augment: Sequence[Augmentation], samples: Samples) -> None:
+    """An augmentation that cannot take every value of these samples tells now. Raises: ConfigError."""
+    if augment:
+        images, _ = samples.pixels(samples.extremes())
+        for augmentation in augment:
+            augmentation.apply(images, torch.Generator())
