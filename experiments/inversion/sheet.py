@@ -59,7 +59,7 @@ if __name__ == "__main__":
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--setting")
     arguments.add_argument("--policy", default="hybrid")
-    arguments.add_argument("--images", type=int, default=8)
+    arguments.add_argument("--images", type=int, default=4)
     arguments.add_argument("--steps", type=int, default=300)
     given = arguments.parse_args()
     main(given.file, given.out, given.path, given.setting, given.policy, given.images, given.steps)

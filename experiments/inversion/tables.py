@@ -5,7 +5,7 @@
 
 Untrained models in eval mode are attacked, with `--trained` those of a sweep (`phalanx sweep FULL`). `--runs` names the
 sweep's folder, whose accuracy is then in the table, too; cells that have not finished leave a gap. What has been measured is
-kept in DIR and not measured again. The preset `small` is the file of that name with 8 images and 300 steps: about an hour of
+kept in DIR and not measured again. The preset `small` is the file of that name with 4 images and 300 steps: about half an hour of
 a core.
 """
 
@@ -86,7 +86,7 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("file", type=Path)
     arguments.add_argument("--out", type=Path, required=True)
-    arguments.add_argument("--images", type=int, default=8)
+    arguments.add_argument("--images", type=int, default=4)
     arguments.add_argument("--steps", type=int, default=300)
     arguments.add_argument("--runs", type=Path)
     arguments.add_argument("--trained", action="store_true")
