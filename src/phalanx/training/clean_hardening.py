@@ -9,7 +9,7 @@ class CleanHardening(Hardening):
 
     Adam with a large learning rate forgets a backdoor by itself: on MNIST, in a prototype, single-shot success was 21 % with
     this control seven rounds after the last attack, 88 % with plain SGD and 5 % with FLIP. What FLIP's triggers add is the
-    difference to this. A baseline, no defence: a continuous attack stays at half of its success.
+    difference to this. A baseline, no defence: a continuous attack still had 98 % after 20 rounds.
 
     Reference: the optimiser of Zhang et al., FLIP, ICLR 2023 (arXiv 2210.12873), without its method.
 
