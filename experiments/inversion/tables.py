@@ -5,7 +5,7 @@
 
 Untrained models in eval mode are attacked, with `--trained` those of a sweep (`phalanx sweep FULL`). `--runs` names the
 sweep's folder, whose accuracy is then in the table, too; cells that have not finished leave a gap. What has been measured is
-kept in DIR and not measured again. The preset `small` is the file of that name with 4 images and 300 steps: about half an hour of
+kept in DIR and not measured again. The preset `small` is the file of that name with 4 images and 300 steps: half an hour of
 a core.
 """
 
