@@ -11,8 +11,8 @@ from phalanx.aggregators import Flame, Krum, PaperNoise, ParameterStdNoise
 from phalanx.config import Experiment, RunSettings
 from phalanx.core.errors import ConfigError
 from phalanx.core.toml import override
-from phalanx.data import Digits, Dirichlet, Synthetic
-from phalanx.training import SGD, Adam, Exponential, Flip, StepDecay, TriggerInversion, WorkerMomentum
+from phalanx.data import Digits, Dirichlet, HorizontalFlip, Synthetic
+from phalanx.training import SGD, Adam, CleanHardening, Exponential, Flip, StepDecay, TriggerInversion, WorkerMomentum
 
 FULL = Experiment(aggregator=Krum(2), partition=Dirichlet(num_clients=20, alpha=0.5))
 
@@ -240,11 +240,16 @@ def test_a_config_of_a_module_given_in_python_loads_before_anyone_imported_the_e
 
 
 def test_a_field_that_came_later_changes_the_digest_only_where_it_is_used():
-    """The digests are those of before there were local schedules, short searches of known pairs, and ends of stalled ones."""
+    """The digests are those of before local schedules, short searches of known pairs, ends of stalled ones, and augmented hardening."""
     assert Experiment().digest() == "34b3e018ba"
     momentum = WorkerMomentum(SGD(0.1, epochs=1))
     assert Experiment(training=momentum).digest() == "b00face972"
     assert Experiment(training=Flip()).digest() == "36a11923cf"
-    used = (WorkerMomentum(SGD(0.1, epochs=1, local_schedule=StepDecay((2,)))), Flip(known="repeat"))
+    assert Experiment(training=CleanHardening()).digest() == "803e9695cb"
+    used = (
+        WorkerMomentum(SGD(0.1, epochs=1, local_schedule=StepDecay((2,)))),
+        Flip(known="repeat"),
+        Flip(augment=(HorizontalFlip(),)),
+    )
     stalling = Flip(pair=TriggerInversion(200, stall=20))
-    assert len({Experiment(training=training).digest() for training in (momentum, Flip(), *used, stalling)}) == 5
+    assert len({Experiment(training=training).digest() for training in (momentum, Flip(), *used, stalling)}) == 6

@@ -31,8 +31,12 @@ from phalanx.models import MLP
 from phalanx.server import AllClients, Screening, ServerSGD
 from phalanx.training import SGD
 
-_LATER = (("local_schedule", {"kind": "constant"}), ("known", "pair"))
-"""Fields that came after the first runs, with their defaults: those runs keep their names."""
+_LATER = (
+    (..., "local_schedule", {"kind": "constant"}),
+    ("flip", "known", "pair"),
+    *((hardening, "augment", []) for hardening in ("flip", "universal_flip", "clean_hardening")),
+)
+"""Fields that came after the first runs, by kind (...: any), with their defaults: those runs keep their names."""
 
 
 class Experiment(Component):
@@ -115,7 +119,10 @@ def _without_later(value: Any) -> Any:
         return [_without_later(part) for part in value]
     if not isinstance(value, dict):
         return value
-    return {name: _without_later(part) for name, part in value.items() if (name, part) not in _LATER}
+    kinds = (..., value.get("kind"))
+    return {
+        name: _without_later(part) for name, part in value.items() if not any((kind, name, part) in _LATER for kind in kinds)
+    }
 
 
 def _fill(component: type[Component], table: dict[str, Any], path: list[str]) -> None:
