@@ -240,7 +240,7 @@ def test_a_config_of_a_module_given_in_python_loads_before_anyone_imported_the_e
 
 
 def test_a_field_that_came_later_changes_the_digest_only_where_it_is_used():
-    """The digests are those of before local schedules, short searches of known pairs, ends of stalled ones, and augmented hardening."""
+    """The digests are those of before local schedules, short searches of known pairs, stalled ones, augmented hardening."""
     assert Experiment().digest() == "34b3e018ba"
     momentum = WorkerMomentum(SGD(0.1, epochs=1))
     assert Experiment(training=momentum).digest() == "b00face972"
