@@ -14,7 +14,7 @@ from phalanx.core.numbers import Momentum
 from phalanx.core.types import Cohort, RoundContext, Rows, Samples, State
 from phalanx.training.adam import AdaptiveMoments
 from phalanx.training.engines import loop
-from phalanx.training.local import Count, LearningRate, try_augmentations
+from phalanx.training.local import Count, LearningRate, check_batches
 from phalanx.training.schedules import Constant
 from phalanx.training.work import ClientWork, LocalWork
 
@@ -39,9 +39,7 @@ class Hardening(Trainer, ABC):
 
     def check(self, model: nn.Module, samples: Samples) -> None:
         """The batch must suit BatchNorm, and every augmentation the samples. Raises: ConfigError."""
-        if self.batch_size < loop.smallest_batch(model):
-            raise ConfigError("A model with BatchNorm needs batch_size >= 2: one sample has no statistics; got batch_size=1.")
-        try_augmentations(self.augment, samples)
+        check_batches(self.batch_size, self.augment, model, samples)
 
     @abstractmethod
     def harden(self, batches: "Batches", memory: State) -> State:

@@ -77,9 +77,7 @@ class LocalTrainer(Trainer, ABC):
     def check(self, model: nn.Module, samples: Samples) -> None:
         """The engine must suit the model, the batch BatchNorm, and every augmentation the samples. Raises: ConfigError."""
         self.engine_for(model)
-        if self.batch_size < loop.smallest_batch(model):
-            raise ConfigError("A model with BatchNorm needs batch_size >= 2: one sample has no statistics; got batch_size=1.")
-        try_augmentations(self.augment, samples)
+        check_batches(self.batch_size, self.augment, model, samples)
 
     def work(self, cohort: Cohort, context: RoundContext) -> LocalWork:
         """What a cohort does in a round, but for the gradients."""
@@ -108,6 +106,13 @@ class LocalTrainer(Trainer, ABC):
     def descend(self, work: LocalWork, model: nn.Module, out: Rows) -> None:
         """Do the work with the engine that suits the model."""
         _ENGINES[self.engine_for(model)](work, model, out)
+
+
+def check_batches(batch_size: int, augment: Sequence[Augmentation], model: nn.Module, samples: Samples) -> None:
+    """Batches must suit BatchNorm, and every augmentation the samples. Raises: ConfigError."""
+    if batch_size < loop.smallest_batch(model):
+        raise ConfigError("A model with BatchNorm needs batch_size >= 2: one sample has no statistics; got batch_size=1.")
+    try_augmentations(augment, samples)
 
 
 def try_augmentations(augment: Sequence[Augmentation], samples: Samples) -> None:

@@ -12,11 +12,11 @@ import torch
 from phalanx.config import Experiment, RunSettings
 from phalanx.core import rng
 from phalanx.core.errors import CheckpointError, ConfigError, DataError, Stopped, WorkerError
-from phalanx.data import ATS, Digits, Synthetic
+from phalanx.data import ATS, Digits, HorizontalFlip, Synthetic
 from phalanx.experiments.policy_search import Found, PolicyScorer, ScoredPolicy, search, search_policies
 from phalanx.inversion import accuracy_score, privacy_score
 from phalanx.models import CNN
-from phalanx.training import SGD, PrunedUpdate
+from phalanx.training import SGD, CleanHardening, PrunedUpdate
 
 SMALL = Experiment(run=RunSettings(rounds=1, seed=3), data=Digits(), model=CNN(), training=SGD(0.05, epochs=1))
 
@@ -143,6 +143,17 @@ def test_the_training_is_without_the_policies_of_the_config(done, tmp_path):
         scorer = PolicyScorer.of(replace(SMALL, training=training), tmp_path / name, 2)
         for one, other in zip(scorer.trained.parameters(), plain.trained.parameters()):
             assert torch.equal(one, other)
+
+
+def test_a_hardening_training_is_without_them_too(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(
+        "phalanx.experiments.policy_search.scorer.run", lambda experiment, *_, **__: seen.append(experiment) or 1 / 0
+    )
+    training = CleanHardening(augment=(ATS(((3, 1, 7),)), HorizontalFlip()))
+    with pytest.raises(ZeroDivisionError):
+        PolicyScorer.of(replace(SMALL, training=training), tmp_path, 2)
+    assert seen[0].training == CleanHardening(augment=(HorizontalFlip(),))
 
 
 def test_kept_are_the_accurate_ones_the_most_private_first():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ from phalanx.experiments.run import run
 from phalanx.inversion import accuracy_score, privacy_score
 from phalanx.models import Pretrained
 from phalanx.simulation.devices import choose_devices
-from phalanx.training.local import LocalTrainer
+from phalanx.training.hardening import Hardening
+from phalanx.training.local import LocalTrainer, try_augmentations
 
 LENGTH = 3
 BATCHES, ROWS = 10, 63
@@ -49,7 +50,7 @@ class PolicyScorer:
             does.
         """
         split, seed = experiment.data.load(), experiment.run.seed
-        ATS(((0,),)).apply(split.train.pixels(split.train.extremes())[0], torch.Generator())  # refuses what is no image
+        try_augmentations((ATS(((0,),)),), split.train)  # refuses what is no image
         order = torch.randperm(len(split.train), generator=rng.generator(seed, "policy search"))
         seen, left = order[: len(order) // 10], order[len(order) // 10 :]
         rows = min(ROWS, (len(left) - images) // BATCHES)
@@ -117,7 +118,8 @@ def _pretrained(experiment: Experiment, split: DataSplit, seen: Tensor, folder: 
 
 def _untransformed(training: Trainer) -> Trainer:
     """The training without policies of its own, however deep inside of others: each is compared with none."""
-    changed = {name: _untransformed(value) for name, value in vars(training).items() if isinstance(value, Trainer)}
-    if isinstance(training, LocalTrainer):
-        return replace(training, augment=tuple(one for one in training.augment if not isinstance(one, ATS)))
+    inner = ((name, value) for name, value in vars(training).items() if isinstance(value, Trainer))
+    changed: dict[str, Any] = {name: _untransformed(value) for name, value in inner}
+    if isinstance(training, LocalTrainer | Hardening):
+        changed["augment"] = tuple(one for one in training.augment if not isinstance(one, ATS))
     return replace(training, **changed) if changed else training
