@@ -4,7 +4,8 @@
 
 Rows are all axes but `attack`, whose values are the columns; seeds are averaged, with their standard deviation. *Rejected* is
 the share of the attackers and of the honest clients that had no influence, in percent, over all rounds and seeds; rules that
-never left anyone without are not in it. A dash: not finished, refused, or a rule that does not say whom it counted.
+never left anyone without are not in it. *Highest* is the largest attack success of any test: a backdoor fades when its
+attackers are gone. A dash: not finished, refused, or a rule that does not say whom it counted.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def main(folder: Path) -> None:
         row = ", ".join(value for axis, value in cell.place.items() if axis != "attack")
         found = record.runs.get(cell)
         runs.setdefault((row, cell.place["attack"]), []).extend([found] if found and found.is_finished else [])
-    tables = {"Accuracy": (runs, _accuracy), "Attack success": (runs, _success)}
+    tables = {"Accuracy": (runs, _accuracy), "Attack success": (runs, _success), "Highest attack success": (runs, _highest)}
     tables["Rejected, attackers / honest"] = judging(runs), rejected
     for title, (some, of) in tables.items():
         text = table(some, of)
@@ -51,6 +52,11 @@ def _accuracy(runs: Sequence[RunRecord]) -> str | None:
 
 def _success(runs: Sequence[RunRecord]) -> str | None:
     return _spread([run.final["attack_success"] for run in runs if "attack_success" in run.final])
+
+
+def _highest(runs: Sequence[RunRecord]) -> str | None:
+    found = [[event["attack_success"] for event in run.evaluations if "attack_success" in event] for run in runs]
+    return _spread([max(shares) for shares in found if shares])
 
 
 def _spread(shares: Sequence[float]) -> str | None:

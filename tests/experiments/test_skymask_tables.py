@@ -44,3 +44,10 @@ def test_rules_that_never_reject_have_no_row_and_what_is_not_known_has_a_dash(ta
         ("skymask", "sign"): [],
     }
     assert tables.table(tables.judging(found), tables.rejected).splitlines()[2:] == ["| skymask | 0.0 | 100.0 / 0.0 | – |"]
+
+
+def test_the_highest_success_of_a_run_is_that_of_any_test(tables):
+    tested = [{"accuracy": 0.1}, {"attack_success": 0.9}, {"attack_success": 0.25}]
+    some = [SimpleNamespace(evaluations=tested), SimpleNamespace(evaluations=tested[:1])]
+    assert tables._highest(some) == "90.0"
+    assert tables._highest(some[1:]) is None
