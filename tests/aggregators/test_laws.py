@@ -28,7 +28,7 @@ rows = st.tuples(st.integers(11, 14), st.integers(1, 4)).flatmap(
 """Small whole numbers: sums are exact, and ties and duplicates are common."""
 
 
-COSTLY = ("deep_sight", "skymask", "official_skymask", "tolpegin")
+COSTLY = ("deep_sight", "skymask", "official_skymask", "remembering_skymask", "tolpegin")
 """Rules that cluster with scikit-learn in every call."""
 
 

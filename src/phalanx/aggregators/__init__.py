@@ -32,6 +32,7 @@ from phalanx.aggregators.normalize import Normalize
 from phalanx.aggregators.official_skymask import OfficialSkyMask
 from phalanx.aggregators.phocas import Phocas
 from phalanx.aggregators.pipeline import Pipeline
+from phalanx.aggregators.remembering_skymask import RememberingSkyMask
 from phalanx.aggregators.robust_learning_rate import RobustLearningRate
 from phalanx.aggregators.sign_guard import SignGuard
 from phalanx.aggregators.sign_vote import SignVote
@@ -75,6 +76,7 @@ __all__ = [
     "ParameterStdNoise",
     "Phocas",
     "Pipeline",
+    "RememberingSkyMask",
     "RobustLearningRate",
     "SMEA",
     "SignGuard",

@@ -15,6 +15,7 @@ from phalanx.aggregators.skymask import (
     Threshold,
     logit,
     mixture_seed,
+    same_as_server,
     trained_masks,
     untrained,
     verdict,
@@ -60,7 +61,8 @@ class OfficialSkyMask(Aggregator, kind="official_skymask"):
         gram = mask_gram(trained.masks, logit(self.threshold))
         points = principal_points(gram)
         found = split(points, mixture_seed(context), regularisation=1e-6, starts=1)
-        return verdict(updates, trained, gram, points, found, is_split=bool(found.labels.any())), state
+        benign = same_as_server(found, is_split=bool(found.labels.any()))
+        return verdict(updates, trained, gram, points, found, benign), state
 
     def _step(self, sizes: Callable[[], Tensor]) -> MaskStep:
         return MaskStep(self.lr, self.clamp)

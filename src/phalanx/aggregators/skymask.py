@@ -1,6 +1,6 @@
 """SkyMask: candidate models compete for every parameter on the server's own data; attackers' masks look alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY
 from math import log
 from typing import Annotated, ClassVar
@@ -73,21 +73,25 @@ class SkyMask(Aggregator, kind="skymask"):
     needs: ClassVar[frozenset[Capability]] = SKYMASK_NEEDS
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
-        trained = trained_masks(updates, context, steps=self.steps, choose_step=self._step)
+        trained = trained_masks(updates, context, steps=self.steps, choose_step=quantile_step(self.quantile))
         if not trained.is_finite:
             return untrained(updates, trained), state
         gram = mask_gram(trained.masks, logit(self.threshold))
         points = principal_points(gram)
         found = split(points, mixture_seed(context), regularisation=1e-2, starts=3)
-        has_two = found.delta_bic > 0 and found.silhouette > self.min_silhouette
-        is_split = has_two and found.silhouette_beside(-1) > self.min_server_silhouette
-        return verdict(updates, trained, gram, points, found, is_split=is_split), state
+        benign = same_as_server(found, is_split=is_split(found, self.min_silhouette, self.min_server_silhouette))
+        return verdict(updates, trained, gram, points, found, benign), state
 
-    def _step(self, sizes: Callable[[], Tensor]) -> MaskStep:
-        """The step that moves a mask by its gradient over the quantile, and by 1 at most."""
+
+def quantile_step(quantile: float) -> Callable[[Callable[[], Tensor]], MaskStep]:
+    """The step that moves a mask by its gradient over this quantile of the first gradients' sizes, and by 1 at most."""
+
+    def step(sizes: Callable[[], Tensor]) -> MaskStep:
         found = sizes()
-        unit = quantile_of(found, self.quantile) or float(found.max())  # few parameters may have a gradient at all
+        unit = quantile_of(found, quantile) or float(found.max())  # few parameters may have a gradient at all
         return MaskStep(1 / unit, unit) if unit else MaskStep(0, 0)
+
+    return step
 
 
 def trained_masks(
@@ -115,17 +119,33 @@ def untrained(updates: Updates, trained: TrainedMasks) -> Aggregate:
     return Aggregate(None, influence=torch.zeros(len(updates), dtype=torch.float64), metrics=metrics)
 
 
+def is_split(found: Split, min_silhouette: float, min_server_silhouette: float) -> bool:
+    """Whether there are two clusters, and the server's own mask, the last, is well inside of one of them."""
+    has_two = found.delta_bic > 0 and found.silhouette > min_silhouette
+    return has_two and found.silhouette_beside(-1) > min_server_silhouette
+
+
+def same_as_server(found: Split, *, is_split: bool) -> Tensor:
+    """The clients `[n]` in the cluster of the server's own mask; all of them if there is no split."""
+    labels = found.labels
+    return labels[:-1] == labels[-1] if is_split else torch.ones_like(labels[:-1])
+
+
 def verdict(
-    updates: Updates, trained: TrainedMasks, gram: Tensor, points: Points, found: Split, *, is_split: bool
+    updates: Updates,
+    trained: TrainedMasks,
+    gram: Tensor,
+    points: Points,
+    found: Split,
+    benign: Tensor,
+    metrics: Mapping[str, float] | None = None,
 ) -> Aggregate:
-    """The mean over the cluster that holds the last row, the server's own, or over everyone if there is no split."""
-    labels = found.labels.to(gram.device)
-    benign = labels[:-1] == labels[-1] if is_split else torch.ones_like(labels[:-1])
+    """The mean over the benign `[n]`, and what a round tells of it."""
     ones = gram.diagonal()
     scores = (ones[:-1] + ones[-1] - 2 * gram[:-1, -1]) / trained.masks.shape[1]
-    influence = benign.double() / max(int(benign.sum()), 1)
-    metrics = {
-        "clusters": 2.0 if is_split else 1.0,
+    influence = benign.to(gram.device).double() / max(int(benign.sum()), 1)
+    told = {
+        "clusters": 1.0 if benign.all() else 2.0,
         "silhouette": found.silhouette,
         "server_silhouette": found.silhouette_beside(-1),
         "delta_bic": found.delta_bic,
@@ -134,7 +154,7 @@ def verdict(
     }
     update = updates.weighted_sum(influence) if benign.any() else None
     embedding = torch.from_numpy(points[:-1] - points[-1])
-    return Aggregate(update, influence=influence, scores=scores, embedding=embedding, metrics=metrics)
+    return Aggregate(update, influence=influence, scores=scores, embedding=embedding, metrics={**told, **(metrics or {})})
 
 
 def mixture_seed(context: RoundContext) -> int:
