@@ -43,7 +43,7 @@ class RememberingSkyMask(Aggregator, kind="remembering_skymask"):
     averages out. Who attacks only now and then is averaged out, too: a round by itself still rejects, where its two clusters
     are as far apart as those of blunt attacks (`min_silhouette_alone`). Honest clients who differ for good (another language,
     another device) are a group that stays, and is lost if it is tight. A client that comes for the first time is judged by one
-    round. `memory` is how much a round counts when the two meet again: 0.95 forgets in some twenty rounds. State: two numbers
+    round. `memory` is how much a round counts when the two meet again: 0.98 forgets in some fifty rounds. State: two numbers
     for each pair of clients ever seen, so not for millions of them. Everything else as in SkyMask.
 
     Raises: PreconditionError if the server's own update is not finite, or its samples are of one class; CapabilityError without
@@ -51,12 +51,12 @@ class RememberingSkyMask(Aggregator, kind="remembering_skymask"):
     Reference: Yan et al., SkyMask: Attack-agnostic Robust Federated Learning with Fine-grained Learnable Masks, ECCV 2024
     (arXiv 2312.12484). Differs from the paper: all that SkyMask differs in, and the memory, which is ours.
     >>> RememberingSkyMask().memory
-    0.95
+    0.98
     """
 
     steps: MaskSteps = 20
     _: KW_ONLY
-    memory: Share = 0.95
+    memory: Share = 0.98
     """What a round counts when the same two clients meet again. 1: all rounds alike."""
     quantile: Share = 0.99
     """The share of first gradients that are not clipped."""
