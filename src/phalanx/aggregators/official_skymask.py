@@ -61,7 +61,7 @@ class OfficialSkyMask(Aggregator, kind="official_skymask"):
         gram = mask_gram(trained.masks, logit(self.threshold))
         points = principal_points(gram)
         found = split(points, mixture_seed(context), regularisation=1e-6, starts=1)
-        benign = same_as_server(found, is_split=bool(found.labels.any()))
+        benign = same_as_server(found, has_two=bool(found.labels.any()))
         return verdict(updates, trained, gram, points, found, benign), state
 
     def _step(self, sizes: Callable[[], Tensor]) -> MaskStep:

@@ -82,8 +82,8 @@ class RememberingSkyMask(Aggregator, kind="remembering_skymask"):
         found = split(points, seed, regularisation=1e-2, starts=3)
         alone = split(principal_points(gram), seed, regularisation=1e-2, starts=3)
         has_two = is_split(found, self.min_silhouette, self.min_server_silhouette) and float(found.silhouettes[-1]) > 0
-        benign = same_as_server(found, is_split=has_two)
-        benign &= same_as_server(alone, is_split=is_split(alone, self.min_silhouette_alone, self.min_server_silhouette))
+        benign = same_as_server(found, has_two=has_two)
+        benign &= same_as_server(alone, has_two=is_split(alone, self.min_silhouette_alone, self.min_server_silhouette))
         metrics = {"silhouette_alone": alone.silhouette}
         return verdict(updates, trained, gram, points, found, benign, metrics), state
 

@@ -79,7 +79,7 @@ class SkyMask(Aggregator, kind="skymask"):
         gram = mask_gram(trained.masks, logit(self.threshold))
         points = principal_points(gram)
         found = split(points, mixture_seed(context), regularisation=1e-2, starts=3)
-        benign = same_as_server(found, is_split=is_split(found, self.min_silhouette, self.min_server_silhouette))
+        benign = same_as_server(found, has_two=is_split(found, self.min_silhouette, self.min_server_silhouette))
         return verdict(updates, trained, gram, points, found, benign), state
 
 
@@ -125,10 +125,10 @@ def is_split(found: Split, min_silhouette: float, min_server_silhouette: float) 
     return has_two and found.silhouette_beside(-1) > min_server_silhouette
 
 
-def same_as_server(found: Split, *, is_split: bool) -> Tensor:
-    """The clients `[n]` in the cluster of the server's own mask; all of them if there is no split."""
+def same_as_server(found: Split, *, has_two: bool) -> Tensor:
+    """The clients `[n]` in the cluster of the server's own mask; all of them if there is one cluster."""
     labels = found.labels
-    return labels[:-1] == labels[-1] if is_split else torch.ones_like(labels[:-1])
+    return labels[:-1] == labels[-1] if has_two else torch.ones_like(labels[:-1])
 
 
 def verdict(
