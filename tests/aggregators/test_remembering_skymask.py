@@ -8,8 +8,9 @@ import torch
 from tests.aggregators.test_skymask import aggregate, kept, scene
 from torch import Tensor
 
-from phalanx.aggregators import Bucketing, Pipeline, RememberingSkyMask, SkyMask
+from phalanx.aggregators import Bucketing, Pipeline, RememberingSkyMask, SkyMask, remembering_skymask
 from phalanx.aggregators.components import principal_points
+from phalanx.aggregators.mask_clusters import Split
 from phalanx.attacks.update import ALittleIsEnough, MinMax
 from phalanx.core.errors import ConfigError
 from phalanx.core.types import Updates
@@ -134,3 +135,15 @@ def test_going_on_from_a_copy_of_the_state_gives_the_same_bits() -> None:
     other, again = rule.aggregate(Updates.of(rows), copy, context)
     assert torch.equal(one.update, other.update)
     assert all(torch.equal(after[name], again[name]) and torch.equal(state[name], copy[name]) for name in state)
+
+
+@pytest.mark.parametrize(("of_server", "rejected"), [(0.1, 4), (-0.1, 0), (0.0, 0)])
+def test_a_server_between_two_clear_clusters_judges_nobody(
+    monkeypatch: pytest.MonkeyPatch, of_server: float, rejected: int
+) -> None:
+    labels = torch.tensor([True] * 4 + [False] * 10 + [False])
+    silhouettes = torch.tensor([0.8] * 14 + [of_server], dtype=torch.float64)
+    monkeypatch.setattr(remembering_skymask, "split", lambda *points, **settings: Split(labels, silhouettes, delta_bic=1.0))
+    rows, context = scene()
+    result = aggregate(rows, context, RememberingSkyMask(min_silhouette_alone=1))
+    assert len(rows) - len(kept(result)) == rejected
