@@ -143,7 +143,7 @@ def test_a_server_between_two_clear_clusters_judges_nobody(
 ) -> None:
     labels = torch.tensor([True] * 4 + [False] * 10 + [False])
     silhouettes = torch.tensor([0.8] * 14 + [of_server], dtype=torch.float64)
-    monkeypatch.setattr(remembering_skymask, "split", lambda *points, **settings: Split(labels, silhouettes, delta_bic=1.0))
+    monkeypatch.setattr(remembering_skymask, "two_clusters", lambda *points: Split(labels, silhouettes, delta_bic=1.0))
     rows, context = scene()
     result = aggregate(rows, context, RememberingSkyMask(min_silhouette_alone=1))
     assert len(rows) - len(kept(result)) == rejected

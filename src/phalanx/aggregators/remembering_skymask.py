@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from phalanx.aggregators.components import principal_points
-from phalanx.aggregators.mask_clusters import mask_gram, split
+from phalanx.aggregators.mask_clusters import mask_gram
 from phalanx.aggregators.skymask import (
     SKYMASK_NEEDS,
     MaskSteps,
@@ -15,10 +15,10 @@ from phalanx.aggregators.skymask import (
     Threshold,
     is_split,
     logit,
-    mixture_seed,
     quantile_step,
     same_as_server,
     trained_masks,
+    two_clusters,
     untrained,
     verdict,
 )
@@ -78,9 +78,8 @@ class RememberingSkyMask(Aggregator, kind="remembering_skymask"):
             return untrained(updates, trained), state
         gram = mask_gram(trained.masks, logit(self.threshold))
         distances, state = self._remember(updates.ids, _distances(gram), state)
-        seed, points = mixture_seed(context), principal_points(distances / -2)
-        found = split(points, seed, regularisation=1e-2, starts=3)
-        alone = split(principal_points(gram), seed, regularisation=1e-2, starts=3)
+        points = principal_points(distances / -2)
+        found, alone = (two_clusters(some, context) for some in (points, principal_points(gram)))
         has_two = is_split(found, self.min_silhouette, self.min_server_silhouette) and float(found.silhouettes[-1]) > 0
         benign = same_as_server(found, has_two=has_two)
         benign &= same_as_server(alone, has_two=is_split(alone, self.min_silhouette_alone, self.min_server_silhouette))

@@ -78,7 +78,7 @@ class SkyMask(Aggregator, kind="skymask"):
             return untrained(updates, trained), state
         gram = mask_gram(trained.masks, logit(self.threshold))
         points = principal_points(gram)
-        found = split(points, mixture_seed(context), regularisation=1e-2, starts=3)
+        found = two_clusters(points, context)
         benign = same_as_server(found, has_two=is_split(found, self.min_silhouette, self.min_server_silhouette))
         return verdict(updates, trained, gram, points, found, benign), state
 
@@ -117,6 +117,11 @@ def untrained(updates: Updates, trained: TrainedMasks) -> Aggregate:
     """The model is kept where the merged one has no finite loss: nobody is known to be honest."""
     metrics = {"mask_steps": float(trained.steps), "root_loss": trained.losses[-1]}
     return Aggregate(None, influence=torch.zeros(len(updates), dtype=torch.float64), metrics=metrics)
+
+
+def two_clusters(points: Points, context: RoundContext) -> Split:
+    """What SkyMask's mixture makes of the points; whether there really are two clusters says `is_split`."""
+    return split(points, mixture_seed(context), regularisation=1e-2, starts=3)
 
 
 def is_split(found: Split, min_silhouette: float, min_server_silhouette: float) -> bool:
