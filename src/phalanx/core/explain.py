@@ -6,6 +6,15 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from phalanx.core.numbers import LARGEST_FLOAT32, SMALLEST_FLOAT32
+
+FLOAT32_BOUNDS = {
+    SMALLEST_FLOAT32: "input should be positive (float32: at least 1.2e-38)",
+    LARGEST_FLOAT32: "input should be at most 3.4e38, the largest number of float32",
+    -LARGEST_FLOAT32: "input should be at least -3.4e38, the lowest number of float32",
+}
+"""In place of pydantic's forty digits."""
+
 
 def explain(error: ValidationError, *, prefix: str = "") -> str:
     """A validation error as one line a mistake: path, what is wrong, what came, what is allowed."""
@@ -21,7 +30,8 @@ def _merely_follows(item: ErrorDetails, items: list[ErrorDetails]) -> bool:
 
 def _sentence(item: ErrorDetails, prefix: str) -> str:
     path = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
-    message = item["msg"].removeprefix("Value error, ")
+    bounds = item.get("ctx", {})
+    message = FLOAT32_BOUNDS.get(bounds.get("ge", bounds.get("le", 0)), item["msg"].removeprefix("Value error, "))
     if item["type"] in ("missing", "missing_argument"):
         message = "this field is required."
     elif item["type"] not in ("unknown", "kind", "value_error"):
