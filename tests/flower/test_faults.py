@@ -14,7 +14,7 @@ from flwr.clientapp import ClientApp
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from phalanx.aggregators import FLTrust, Mean, TrimmedMean
-from phalanx.attacks import Adversary, ALittleIsEnough, FirstClients, ModelReplacement, SignFlip
+from phalanx.attacks import Adversary, ALittleIsEnough, FirstClients, ModelReplacement, Scaling, SignFlip
 from phalanx.core.errors import CapabilityError
 from phalanx.data import RootSet
 from phalanx.flower import InProcessGrid, RobustStrategy, attacking, exchange, faulty
@@ -22,7 +22,7 @@ from phalanx.flower.answers import believed
 from phalanx.flower.faulty import FAULTS, hanging, stale
 from phalanx.flower.inflation import inflated_to
 from phalanx.flower.wire import UPDATE
-from phalanx.server import Screening
+from phalanx.server import Screening, ServerSGD
 
 LAST = 6  # the node that misbehaves
 
@@ -87,6 +87,16 @@ def test_an_app_behind_the_attacking_mod_attacks_as_in_the_simulator(twins, smal
     grid.apps[1] = world.app(attacking(attack, num_updates=6, seed=small.run.seed))
     assert torch.equal(world.deployed(grid)[0], world.simulated().params)
     assert not torch.equal(world.deployed(grid)[0], world.deployed()[0])
+
+
+def test_statistics_are_enlarged_behind_the_mod_too(twins, small, normalised):
+    attack = Scaling(4.0)
+    adversary = Adversary(who=FirstClients(count=1), update=attack)
+    world = twins(replace(small, model=normalised, adversary=adversary, server=ServerSGD(lr=0.5), aggregator=Mean()))
+    grid = world.grid()
+    grid.apps[1] = world.app(attacking(attack, model=world.model(), num_updates=6, seed=small.run.seed))
+    assert torch.equal(world.deployed(grid)[1], world.simulated().buffers)
+    assert not torch.equal(world.deployed(grid)[1], world.deployed()[1])
 
 
 def test_an_attack_on_ones_own_is_no_attack_of_many():

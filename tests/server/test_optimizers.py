@@ -34,6 +34,14 @@ def test_momentum_agrees_with_torch():
     torch.testing.assert_close(params, weight.detach())
 
 
+@pytest.mark.parametrize(
+    "server, moved",
+    [(ServerSGD(lr=0.25), [1.0, 3.0]), (ServerSGD(), [4.0, 0.0]), (ServerSGD(lr=3.0), [4.0, 0.0]), (FedAdam(), [4.0, 0.0])],
+)
+def test_buffers_go_as_far_as_a_plain_step_goes_and_never_farther(server, moved):
+    assert server.step_buffers(torch.tensor([0.0, 4.0]), torch.tensor([4.0, 0.0])).tolist() == moved
+
+
 def test_fed_adam_by_hand():
     server = FedAdam(lr=1.0, beta1=0.5, beta2=0.5, tau=1.0)
     state = server.init(Layout.flat(1))

@@ -420,6 +420,10 @@ class ServerOptimizer(Component, ABC, family="server_optimizer"):
     def step(self, params: Tensor, update: Tensor, state: State) -> tuple[Tensor, State]:
         """New parameters `[d]`; `update` points downhill (it is a mean of w_i − w). Inputs are not modified."""
 
+    def step_buffers(self, buffers: Tensor, combined: Tensor) -> Tensor:
+        """New float buffers `[b]`, given what the clients' combine to: these."""
+        return combined
+
 
 class InversionAttack(Component, ABC, family="inversion_attack"):
     """What a server, or who listens to it, makes of one client's update: the images behind it."""

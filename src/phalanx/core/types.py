@@ -238,7 +238,8 @@ class AttackView:
     `own` `[f, d]`: the rows their clients trained (with their data attack). `own_clean`: the rows they would have sent if
     honest, trained on demand. `honest` `[h, d]`: everyone else's rows, only for an omniscient attack. `num_updates`: how many
     rows the server will get. `aggregator`: the server's rule, only for an attack that declares to know it. Outside of a
-    federation None: `own_ids` `[f]` and `honest_ids` `[h]`, whose rows they are; `own_samples`, all that their clients hold.
+    federation None: `own_ids` `[f]` and `honest_ids` `[h]`, whose rows they are; `own_samples`, all that their clients hold;
+    `own_buffers` `[f, b]`, the float buffers as their training left them.
     """
 
     own: Tensor
@@ -250,11 +251,17 @@ class AttackView:
     own_ids: Tensor | None = None
     honest_ids: Tensor | None = None
     own_samples: Callable[[], Samples] | None = None
+    own_buffers: Tensor | None = None
 
     @property
     def num_byzantine(self) -> int:
         """How many rows the attackers send."""
         return len(self.own)
+
+    def enlarged(self, factor: float, context: "RoundContext") -> "Crafted":
+        """The own rows times a factor, and buffers as much farther from the global ones: what outweighs others in a mean."""
+        buffers, start = self.own_buffers, context.global_buffers
+        return Crafted(self.own * factor, buffers=None if buffers is None else start + factor * (buffers - start))
 
     def reference(self) -> Tensor:
         """The rows that stand for the honest ones `[h, d]`: they themselves if there are any and the attack sees them, else the
@@ -264,7 +271,8 @@ class AttackView:
 
 @dataclass(frozen=True)
 class Crafted:
-    """Malicious rows `[f, d]` and what the attack reached (`z`, `gamma` …)."""
+    """Malicious rows `[f, d]`, what the attack reached (`z`, `gamma` …), and float buffers `[f, b]` (None: as trained)."""
 
     rows: Tensor
     metrics: Mapping[str, float] = field(default_factory=dict)
+    buffers: Tensor | None = None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
-from torch import Tensor, nn
+from torch import nn
 
 from phalanx.attacks import Adversary
 from phalanx.core import rng
@@ -49,9 +49,9 @@ def attack(
         previous_update=context.previous_update,
         own_ids=torch.tensor([task.client]),
         own_samples=lambda: task.cohort.samples,
+        own_buffers=rows.buffers.clone(),
     )
-    row, after = _crafted(adversary.update, view, state, context, task.client)
-    rows.matrix.copy_(row)
+    after = _craft(rows, adversary.update, view, state, context, task.client)
     return rows, {**memory, **after}
 
 
@@ -78,13 +78,15 @@ def attacking(attack: UpdateAttack, *, model: nn.Module | None = None, num_updat
         wire.read_into(answer, rows, 0, params)
         now = _watching(RoundContext(round_of(message), seed, wire.layout, params, buffers, model=model), state)
         honest = rows.matrix.clone()
-        view = AttackView(honest, lambda: honest, num_updates, previous_update=now.previous_update)
-        row, memory = _crafted(attack, view, state, now, number_of(context))
-        remember(context, MEMORY, memory)
-        spoilt = wire.update(row, rows.buffers[0])
+        view = AttackView(
+            honest, lambda: honest, num_updates, previous_update=now.previous_update, own_buffers=rows.buffers.clone()
+        )
+        remember(context, MEMORY, _craft(rows, attack, view, state, now, number_of(context)))
+        row, statistics = rows.matrix[0], rows.buffers[0]
+        spoilt = wire.update(row, statistics)
         if not answer.is_update:
             [name] = reply.content.array_records
-            spoilt = RecordDict({name: wire.arrays(params + row, rows.buffers[0])})
+            spoilt = RecordDict({name: wire.arrays(params + row, statistics)})
         reply.content = RecordDict({**reply.content, **spoilt})
         return reply
 
@@ -98,13 +100,16 @@ def _watching(context: RoundContext, state: State) -> RoundContext:
     return replace(context, previous_update=context.global_params - state[LAST])
 
 
-def _crafted(update: UpdateAttack, view: AttackView, state: State, context: RoundContext, client: int) -> tuple[Tensor, State]:
-    """The row `[d]` that the attack makes, and what this attacker remembers."""
+def _craft(rows: Rows, update: UpdateAttack, view: AttackView, state: State, context: RoundContext, client: int) -> State:
+    """Put what the attack makes into the one row; what this attacker remembers."""
     before = {name.removeprefix(ATTACK): tensor for name, tensor in state.items() if name.startswith(ATTACK)}
     # Attackers of one process share a generator; these do not, or all of them would send the same noise.
     alone = replace(context, seed=rng.derive(context.seed, "attacker alone", client=client))
     crafted, after = update.craft(view, before or update.init(context.layout), alone)
-    return crafted.rows[0], {**_seen(context), **{ATTACK + name: tensor for name, tensor in after.items()}}
+    rows.matrix.copy_(crafted.rows)
+    if crafted.buffers is not None:
+        rows.buffers.copy_(crafted.buffers)
+    return {**_seen(context), **{ATTACK + name: tensor for name, tensor in after.items()}}
 
 
 def _seen(context: RoundContext) -> State:

@@ -24,6 +24,7 @@ from phalanx.flower.inner_memory import give_back, taken
 from phalanx.flower.resumable import Resumable
 from phalanx.flower.wire import Wire
 from phalanx.server import AllClients, Screening
+from phalanx.server.aggregation import valid_buffers
 from phalanx.server.state import FederationState
 
 ONE_STEP = (FedAvg, FedAvgM, FedProx, FedAdagrad, FedAdam, FedYogi)
@@ -129,7 +130,8 @@ class Robust(Resumable):
         update = verdict.result.update
         if update is None:
             return Step(following)
-        one = wire.arrays(state.params + update, verdict.buffers)
+        buffers = valid_buffers(verdict.buffers, wire.layout)
+        one = wire.arrays(state.params + update, buffers)
         content = RecordDict({ARRAYS: one, "metrics": MetricRecord({self.inner.weighted_by_key: 1})})
         reply = Message(content, reply_to=next(iter(self._asked.messages.values())))
         before = deepcopy(self.inner)
@@ -142,8 +144,8 @@ class Robust(Resumable):
             return Step(following, values={"kept_model": "The inner strategy's step is not finite."})
         own = {name: Array(stepped[name].numpy().astype(wire.forms[name].dtype)) for name in trained}
         params, _ = wire.flat(ArrayRecord({**one, **own}))
-        following = replace(following, params=params, buffers=verdict.buffers, previous_update=update)
-        return Step(following, wire.arrays(params, verdict.buffers))
+        following = replace(following, params=params, buffers=buffers, previous_update=update)
+        return Step(following, wire.arrays(params, buffers))
 
 
 @dataclass(frozen=True)

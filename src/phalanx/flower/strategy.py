@@ -23,6 +23,7 @@ from phalanx.flower.resumable import Resumable
 from phalanx.flower.telling import LOG
 from phalanx.flower.wire import Wire
 from phalanx.server import AllClients, Screening, ServerSGD
+from phalanx.server.aggregation import valid_buffers
 from phalanx.server.state import FederationState
 
 
@@ -185,5 +186,6 @@ class RobustStrategy(Resumable):
         if update is None:
             return Step(following, values=values)
         params, server = self.server.step(state.params, update, state.server)
-        following = replace(following, params=params, buffers=verdict.buffers, previous_update=update, server=server)
-        return Step(following, wire.arrays(params, verdict.buffers), values)
+        buffers = valid_buffers(self.server.step_buffers(state.buffers, verdict.buffers), wire.layout)
+        following = replace(following, params=params, buffers=buffers, previous_update=update, server=server)
+        return Step(following, wire.arrays(params, buffers), values)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from phalanx.core.errors import ConfigError, PreconditionError
 from phalanx.core.families import Aggregator, Trainer
+from phalanx.core.params import Layout
 from phalanx.core.types import Aggregate, Cohort, Root, RoundContext, Rows, Samples, State, Updates
 
 
@@ -50,6 +51,15 @@ def combined_buffers(result: Aggregate, updates: Updates, context: RoundContext)
     else:
         combined = sent[influence.to(sent.device) > 0].mean(dim=0)
     return combined if combined.isfinite().all() else context.global_buffers
+
+
+def valid_buffers(buffers: Tensor, layout: Layout) -> Tensor:
+    """A copy of `[b]` without variances below 0, whatever was sent: with these no model gives an answer."""
+    valid = buffers.clone()
+    for name, values in layout.buffer_views(valid).items():
+        if name.endswith("running_var"):
+            values.clamp_(min=0)
+    return valid
 
 
 def root(samples: Samples, trainer: Trainer, context: RoundContext) -> Root:

@@ -29,6 +29,10 @@ class ServerSGD(ServerOptimizer, kind="sgd"):
         velocity = update if "velocity" not in state else torch.add(update, state["velocity"], alpha=self.momentum)
         return torch.add(params, velocity, alpha=self.lr), {"velocity": velocity}
 
+    def step_buffers(self, buffers: Tensor, combined: Tensor) -> Tensor:
+        """As far as the parameters go, at most all of the way."""
+        return combined if self.lr >= 1 else torch.lerp(buffers, combined, self.lr)
+
 
 class FedAdam(ServerOptimizer):
     """`m = β1 m + (1−β1) u; v = β2 v + (1−β2) u²; w += lr m / (√v + τ)`, with m = 0 and v = τ² at first, uncorrected.

@@ -57,9 +57,12 @@ def attack(
         own_ids=torch.tensor([ids[place] for place in bad]),
         honest_ids=honest_ids,
         own_samples=lambda: samples(bad),
+        own_buffers=rows.buffers[bad],
     )
     crafted, memory = adversary.update.craft(view, state, context)
     rows.matrix[bad] = crafted.rows
+    if crafted.buffers is not None:
+        rows.buffers[bad] = crafted.buffers
     return crafted.metrics, memory
 
 

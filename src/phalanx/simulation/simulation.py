@@ -20,7 +20,7 @@ from phalanx.core.types import Root, RoundContext, Rows, State, Status
 from phalanx.core.workers import workers
 from phalanx.data import Federation
 from phalanx.metrics import evaluate
-from phalanx.server.aggregation import aggregate, combined_buffers, owned, root
+from phalanx.server.aggregation import aggregate, combined_buffers, owned, root, valid_buffers
 from phalanx.server.events import Stopwatch
 from phalanx.server.state import FederationState
 from phalanx.simulation.attack import attack
@@ -133,10 +133,11 @@ class Simulation:
             params, server = state.params, state.server
             if result.update is not None:
                 params, server = experiment.server.step(params, result.update, server)
+            buffers = experiment.server.step_buffers(state.buffers, combined_buffers(result, updates, context))
         following = FederationState(
             round=state.round + 1,
             params=params,
-            buffers=combined_buffers(result, updates, context),
+            buffers=valid_buffers(buffers, context.layout),
             previous_update=state.previous_update if result.update is None else result.update,
             clients=clients,
             adversary=self._owned(adversary),

@@ -1,5 +1,7 @@
 """Model replacement: scaling so that the mean of the round is the attackers' model."""
 
+from dataclasses import replace
+
 from phalanx.core.families import UpdateAttack
 from phalanx.core.numbers import PositiveFloat32
 from phalanx.core.types import AttackView, Crafted, RoundContext, State
@@ -23,6 +25,6 @@ class ModelReplacement(UpdateAttack):
     """The server's step, as the attackers know or guess it."""
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
-        """The attackers' own rows, enlarged to outweigh the round; the factor is in the metrics."""
+        """The attackers' own rows and buffers, enlarged to outweigh the round; the factor is in the metrics."""
         factor = view.num_updates / (view.num_byzantine * self.server_lr)
-        return Crafted(view.own * factor, {"factor": factor}), state
+        return replace(view.enlarged(factor, context), metrics={"factor": factor}), state
