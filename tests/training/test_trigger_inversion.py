@@ -302,3 +302,13 @@ def test_the_target_of_a_planted_backdoor_is_the_outlier(seed):
 def test_bad_input_is_named(images, labels, pair, message):
     with pytest.raises(PreconditionError, match=message):
         TriggerInversion(1).invert(Linear(), images, labels.long(), *pair)
+
+
+def test_as_many_starts_and_generators_as_pairs_are_asked_for():
+    images, labels, pairs = torch.zeros(4, 1, 2, 2), torch.arange(4) % 2, [(0, 1), (1, 0)]
+    search, model = TriggerInversion(2), Linear()
+    one = search.invert(model, images, labels, 0, 1)
+    with pytest.raises(PreconditionError, match="as many triggers to start from as pairs, 2; got 1"):
+        search.invert_all(model, images, labels, pairs, start=one)
+    with pytest.raises(PreconditionError, match="as many generators as pairs, 2; got 1"):
+        search.invert_all(model, images, labels, pairs, generators=[torch.Generator()])

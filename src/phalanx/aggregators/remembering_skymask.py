@@ -36,7 +36,7 @@ class RememberingSkyMask(Aggregator, kind="remembering_skymask"):
     ```
     D_ij = the parameters in which the binary masks of i and j differ, over the mean of that in this round
     D̄_ij = Σ_k memory^k D_ij[k] / Σ_k memory^k, over the rounds in which both were there, k of them ago
-    points = PCA from D̄ (classical scaling); two clusters as in SkyMask
+    points = PCA from D̄ (classical scaling); two clusters as in SkyMask, if the server's own silhouette is above 0, too
     ```
     In one round an honest update is mostly noise, and so is its mask: a real group of attackers is too loose for two clusters
     (A Little Is Enough, sign flips, Fang's attack on Krum), and chance makes groups of honest clients. Over rounds chance

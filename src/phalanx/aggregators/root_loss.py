@@ -33,7 +33,8 @@ def root_loss(context: RoundContext) -> Iterator[LossAndGradient]:
         # A model that always says the one class would be right: attackers were kept, and the honest rejected.
         got = f"only class {classes[0]}" if classes else "none"
         raise PreconditionError(
-            f"SkyMask needs root samples of two classes or more; got {got}. Raise root.size, or lower root.share."
+            f"SkyMask needs root samples of two classes or more; got {got}. "
+            "Raise root.size or root.group_share, or lower root.share."
         )
     images, labels = samples.pixels(torch.arange(len(samples), device=samples.labels.device))
     images, parameters = samples.normalize(images), list(flat.trainable(model).values())

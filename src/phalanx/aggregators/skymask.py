@@ -38,14 +38,14 @@ class SkyMask(Aggregator, kind="skymask"):
     the honest spread (LieBackdoor), and to an honest update that is boosted, which only makes the merged model more certain.
     One row of ten to a hundred times the others' length hides the other attackers, because the merged model and q follow it:
     put ClipToMedianNorm in front, in a pipeline. It fails where honest updates are mostly noise (a sign flip in late rounds),
-    where the model is at chance (label flips, Min-Sum in a CNN's first rounds), and with very few root samples (20). A low
-    `min_silhouette` costs honest clients, a high one finds fewer attackers; the default was chosen on HAR and Fashion-MNIST.
-    Where the server's own mask stands alone, or lies between two clusters, a split says nothing of the clients: then they are
-    all kept, even if all are malicious; without that, biased clients were rejected by the dozen where nobody attacked. Honest
-    clients who really are of two kinds are still told apart, and one kind is lost. The model is kept beside an update that is
-    so long that the merged model has no finite loss (`screening.norm_cap`). Scores: the share of the parameters in which a
-    client's binary mask differs from the server's. Memory: the masks, as much as the updates. Time: `steps` backward passes
-    over the root data, and O(n d) for each.
+    and where the model is at chance (label flips in a CNN's first rounds). A low `min_silhouette` costs honest clients, a high
+    one finds fewer attackers; the default was chosen on HAR and Fashion-MNIST. Where the server's own mask stands alone, or
+    in a cluster that is none, a split says nothing of the clients: then they are all kept, even if all are malicious; without
+    that, biased clients were rejected by the dozen where nobody attacked. Between two tight clusters the server's mask counts
+    as one of the nearer. Honest clients who really are of two kinds are told apart, and one kind is lost. The model is kept
+    beside an update that is so long that the merged model has no finite loss (`screening.norm_cap`). Scores: the share of the
+    parameters in which a client's binary mask differs from the server's. Memory: the masks, as much as the updates, and a
+    backward pass over all root data at once. Time: `steps` such passes, and O(n d) for each.
 
     Raises: PreconditionError if the server's own update is not finite, or its samples are of one class; CapabilityError without
     root data or model.
@@ -125,7 +125,7 @@ def two_clusters(points: Points, context: RoundContext) -> Split:
 
 
 def is_split(found: Split, min_silhouette: float, min_server_silhouette: float) -> bool:
-    """Whether there are two clusters, and the server's own mask, the last, is well inside of one of them."""
+    """Whether there are two clusters, and that of the server's own mask, the last, is one."""
     has_two = found.delta_bic > 0 and found.silhouette > min_silhouette
     return has_two and found.silhouette_beside(-1) > min_server_silhouette
 

@@ -39,9 +39,9 @@ class Flip(TriggerHardening):
     Differs from the official code: universal triggers are inverted together, in the model that the round starts with
     (`warm_up = "one_by_one"`: one before each batch, as there); pairs with the mean of the cross-entropy (`pair.loss = "sum"`);
     sizes are not tripled, each direction has its own, and is recorded after every search; a trigger is replaced by the newest,
-    not by a larger one; of two directions the one within the limit is used alone; a batch that cannot be used takes a clean
-    step (`unusable = "skip"`). As there, `largest` binds pairs only, the largest triggers go first, and the greedy choice
-    changes its source.
+    not by a larger one; of two directions the one within the limit is used alone; a batch without a trigger
+    takes a clean step, there only where none was found (`unusable = "skip"`: never). As there, `largest` binds pairs only, the
+    largest triggers go first, and the greedy choice changes its source.
 
     >>> Flip(pair=TriggerInversion(25, lr=0.5, cost=1e-2), most_steps=40).explore
     0.3
@@ -59,7 +59,7 @@ class Flip(TriggerHardening):
     """A pair's trigger with more mask than this, summed over pixels and channels, is not stamped."""
     warm_up: Literal["together", "one_by_one"] = "together"
     unusable: Literal["clean", "skip"] = "clean"
-    """What becomes of a batch without a trigger for it."""
+    """What becomes of a batch that no trigger is stamped on: none was found, or it is too large, or no pair is left."""
 
     def harden(self, batches: Batches, memory: State) -> State:
         """The warm-up if the client remembers nothing, then pairs."""

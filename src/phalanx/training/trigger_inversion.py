@@ -110,9 +110,13 @@ class TriggerInversion(Component):
             normalize: what happens to stamped images before the model sees them.
             generators: one for each pair; by default the same every time.
 
-        Raises: PreconditionError for images of another shape or range, or a pair that the model has no classes for.
+        Raises: PreconditionError for images of another shape or range, a pair that the model has no classes for, or more or
+            fewer generators or starts than pairs.
         """
         _check(images, labels, pairs)
+        for what, given in (("generators", generators), ("triggers to start from", start and start.pairs)):
+            if given is not None and len(given) != len(pairs):
+                raise PreconditionError(f"TriggerInversion needs as many {what} as pairs, {len(pairs)}; got {len(given)}.")
         members = [labels.ne(target) if source is None else labels.eq(source) for source, target in pairs]
         counts = torch.stack([mask.sum() for mask in members]) if pairs else labels.new_zeros(0)
         task = torch.repeat_interleave(torch.arange(len(pairs), device=labels.device), counts)
