@@ -114,9 +114,10 @@ class TriggerInversion(Component):
             fewer generators or starts than pairs.
         """
         _check(images, labels, pairs)
-        for what, given in (("generators", generators), ("triggers to start from", start and start.pairs)):
-            if given is not None and len(given) != len(pairs):
-                raise PreconditionError(f"TriggerInversion needs as many {what} as pairs, {len(pairs)}; got {len(given)}.")
+        given = {"generators": generators, "triggers to start from": None if start is None else start.masks}
+        for what, those in given.items():
+            if those is not None and len(those) != len(pairs):
+                raise PreconditionError(f"TriggerInversion needs as many {what} as pairs, {len(pairs)}; got {len(those)}.")
         members = [labels.ne(target) if source is None else labels.eq(source) for source, target in pairs]
         counts = torch.stack([mask.sum() for mask in members]) if pairs else labels.new_zeros(0)
         task = torch.repeat_interleave(torch.arange(len(pairs), device=labels.device), counts)
