@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,13 +15,24 @@ from phalanx.attacks import Adversary, Backdoor, FirstClients, Patch
 from phalanx.config import RunSettings
 from phalanx.core import params as flat
 from phalanx.core.errors import ConfigError
+from phalanx.core.events import Event
 from phalanx.core.families import Aggregator, Trainer
 from phalanx.core.params import Layout
 from phalanx.core.types import Aggregate, Cohort, RoundContext, Rows, Samples, State, Status, Updates
 from phalanx.data import ATS, IID, Digits, HorizontalFlip
 from phalanx.experiments import resume
 from phalanx.models import MLP
-from phalanx.training import SGD, Adam, CleanHardening, Flip, TriggerInversion, Triggers, UniversalFlip
+from phalanx.training import (
+    SGD,
+    Adam,
+    CleanHardening,
+    Flip,
+    PartialDeployment,
+    TriggerInversion,
+    Triggers,
+    UniversalFlip,
+    WorkerMomentum,
+)
 from phalanx.training.hardening import Hardening
 from phalanx.training.trigger_hardening import few_of_each, some
 
@@ -342,3 +354,27 @@ def test_bad_input_is_refused_before_round_0(nets):
 def test_a_trainer_is_its_own_config():
     assert Flip.from_table(FLIP.to_table()) == FLIP
     assert Trainer.from_table(FLIP.to_table()) == FLIP
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_round_tells_what_share_of_the_batches_was_stamped(workers):
+    def told(trainer: Trainer) -> list[float | None]:
+        experiment = phalanx.Experiment(
+            run=RunSettings(rounds=2, workers=workers),
+            data=Digits(normalize=False),
+            partition=IID(num_clients=4),
+            model=MLP(hidden=(8,)),
+            training=trainer,
+        )
+        events = list[Event]()
+        phalanx.run(experiment, sinks=[SimpleNamespace(emit=events.append)])
+        return [event.values.get("training", {}).get("stamped") for event in events if event.kind == "round"]
+
+    search = TriggerInversion(5, threshold=0.1, lr=0.5, cost=0.0)
+    flip = Flip(universal=search, pair=search, repeat=search, epochs=4)
+    assert min(told(flip)) > 0.5
+    assert told(dataclasses.replace(flip, largest=1e-3))[1] == 0  # after the warm-up, whose triggers no limit binds
+    assert told(WorkerMomentum(flip)) == pytest.approx(told(flip), abs=0.2)
+    assert min(told(UniversalFlip(universal=search, epochs=4))) > 0.5
+    assert min(told(PartialDeployment(flip, SGD(0.1, epochs=1), share=0.99))) > 0.5
+    assert told(CleanHardening(epochs=2)) == [None, None]

@@ -3,7 +3,7 @@ each other. A new method subclasses one of these, in one file."""
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -125,6 +125,13 @@ class Trainer(Component, ABC, family="trainer"):
     def in_steps(self, steps: int) -> "Trainer":
         """The same training in so many steps, whatever the number of samples; a trainer that counts no steps stays as it is."""
         return self
+
+    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
+        """What the event of a round says of the training of these clients, from what they remember of it.
+
+        For what would otherwise go wrong in silence, such as a defence that found nothing to do.
+        """
+        return {}
 
     @abstractmethod
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:

@@ -23,6 +23,7 @@ def round_event(
     loss: float | None,
     kept_model: str | None,
     attack: Mapping[str, float],
+    training: Mapping[str, float],
     seconds: dict[str, Value],
 ) -> Event:
     """The event of one round. `absent` counts sampled clients that sent nothing, by why."""
@@ -44,6 +45,8 @@ def round_event(
             found = detection(aggregate.influence.cpu(), bad)
             values |= {"tpr": number(found.tpr), "fpr": number(found.fpr), "precision": number(found.precision)}
     values["attack"] = {name: number(value) for name, value in attack.items()}
+    if training:
+        values["training"] = {name: number(value) for name, value in training.items()}
     values["seconds"] = seconds
     return Event("round", round, values)
 

@@ -109,6 +109,7 @@ class Simulation:
                 self.accounts.afford(state, [client for place, client in enumerate(ids) if place not in attackers])
             rows, clients = self.clients.train(ids, attackers, state.clients, context)
         loss = honest_loss(rows, attackers)
+        trained = [ids[place] for place in (rows.status == Status.SENT).nonzero().flatten().tolist() if place not in attackers]
         with watch.phase("attack"):
             reached, adversary = attack(
                 experiment.adversary,
@@ -155,6 +156,7 @@ class Simulation:
             loss=loss,
             kept_model=reason,
             attack=reached,
+            training=experiment.training.tells(clients, trained),
             seconds=watch.seconds,
         )
         if self.accounts:

@@ -1,6 +1,7 @@
 """`ChangedUpdate`: what trainers share that change a finished update before it is sent."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -30,6 +31,9 @@ class ChangedUpdate(Trainer, ABC):
 
     def in_steps(self, steps: int) -> Self:
         return replace(self, trainer=self.trainer.in_steps(steps))
+
+    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
+        return self.trainer.tells(state, ids)
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         new = self.trainer.train(cohort, state, context, out)

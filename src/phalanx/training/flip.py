@@ -11,7 +11,7 @@ from phalanx.core.numbers import PositiveFloat32, Probability
 from phalanx.core.types import State
 from phalanx.training.class_distances import ClassDistances
 from phalanx.training.hardening import Batches
-from phalanx.training.trigger_hardening import TriggerHardening, some, stamped
+from phalanx.training.trigger_hardening import BATCHES, TriggerHardening, some, stamped
 from phalanx.training.trigger_inversion import TriggerInversion, Triggers
 
 _BATCHES_A_PAIR = 2
@@ -63,7 +63,7 @@ class Flip(TriggerHardening):
 
     def harden(self, batches: Batches, memory: State) -> State:
         """The warm-up if the client remembers nothing, then pairs."""
-        count, is_first = batches.num_classes, not memory
+        count, is_first, done = batches.num_classes, "pairs" not in memory, list[bool]()
         distances = ClassDistances.unknown(count) if is_first else ClassDistances.of(memory)
         universal: dict[int, Triggers] = {}
         if is_first and self.warm_up == "together":
@@ -77,7 +77,8 @@ class Flip(TriggerHardening):
                 changed = pairs.on(images, labels)
             if changed is not None or self.unusable == "clean":
                 batches.step(images if changed is None else changed, labels)
-        return distances.state()
+            done.append(changed is not None)
+        return {**distances.state(), BATCHES: torch.tensor([sum(done), len(done)])}
 
     def _warm_up(self, batches: Batches, distances: ClassDistances, targets: Sequence[int]) -> Triggers:
         triggers, client = self.invert_universal(batches, targets), batches.client

@@ -1,5 +1,6 @@
 """PartialDeployment: a defence that only some clients have installed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, replace
 
 import torch
@@ -37,6 +38,10 @@ class PartialDeployment(Trainer):
     def in_steps(self, steps: int) -> "PartialDeployment":
         """Both in so many steps."""
         return replace(self, trainer=self.trainer.in_steps(steps), others=self.others.in_steps(steps))
+
+    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
+        """Of those who have the defence."""
+        return self.trainer.tells(state, ids)
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         """Train one part of the cohort after the other."""

@@ -1,7 +1,7 @@
 """What FLIP and its universal-only control share: universal triggers, and batches with triggers on them."""
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY
 
 import torch
@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.numbers import Share
-from phalanx.core.types import Samples
+from phalanx.core.types import Samples, State
 from phalanx.training.hardening import Batches, Hardening
 from phalanx.training.trigger_inversion import TriggerInversion, Triggers
+
+BATCHES = "batches"
+"""Where a client remembers how many batches of its last round were stamped, and how many there were."""
 
 
 class TriggerHardening(Hardening, ABC):
@@ -39,6 +42,12 @@ class TriggerHardening(Hardening, ABC):
             raise ConfigError(f"{type(self).__name__} needs images [C, H, W] with pixels in [0, 1]; got {got}.")
         if samples.num_classes < 2:
             raise ConfigError(f"{type(self).__name__} looks for marks that lead from one class to another; got a single class.")
+
+    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
+        """`stamped`: the share of the batches that a trigger was stamped on."""
+        counts = [state[name].tolist() for client in ids if (name := f"{client}.{BATCHES}") in state]
+        stamped, all_batches = (sum(part) for part in zip(*counts)) if counts else (0, 0)
+        return {"stamped": stamped / all_batches} if all_batches else {}
 
     def invert_universal(self, batches: Batches, targets: Sequence[int], start: Triggers | None = None) -> Triggers:
         """A trigger from all classes that the client holds to each target, for the model as it is now."""

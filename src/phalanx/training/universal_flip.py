@@ -1,8 +1,10 @@
 """UniversalFlip: FLIP without its pairs of classes, the cheaper half."""
 
+import torch
+
 from phalanx.core.types import State
 from phalanx.training.hardening import Batches
-from phalanx.training.trigger_hardening import TriggerHardening
+from phalanx.training.trigger_hardening import BATCHES, TriggerHardening
 from phalanx.training.trigger_inversion import Triggers
 
 
@@ -29,7 +31,10 @@ class UniversalFlip(TriggerHardening):
         targets, generator = range(batches.num_classes), batches.generator("stamp")
         start = Triggers((), memory["masks"], memory["patterns"], memory["found"], memory["found"]) if memory else None
         triggers = self.invert_universal(batches, targets, start)
+        done = list[bool]()
         for place, (images, labels) in enumerate(batches):
             changed = self.with_universal(images, labels, triggers, place % len(targets), generator)
             batches.step(images if changed is None else changed, labels)
-        return {"masks": triggers.masks, "patterns": triggers.patterns, "found": triggers.found}
+            done.append(changed is not None)
+        found = {"masks": triggers.masks, "patterns": triggers.patterns, "found": triggers.found}
+        return {**found, BATCHES: torch.tensor([sum(done), len(done)])}

@@ -1,5 +1,6 @@
 """WorkerMomentum: clients send a running average of their updates."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, replace
 
 from torch import nn
@@ -40,6 +41,9 @@ class WorkerMomentum(Trainer):
 
     def in_steps(self, steps: int) -> "WorkerMomentum":
         return replace(self, trainer=self.trainer.in_steps(steps))
+
+    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
+        return self.trainer.tells(state, ids)
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         new = dict(self.trainer.train(cohort, state, context, out))
