@@ -4,7 +4,7 @@ import torch
 from phalanx.core.errors import ConfigError
 from phalanx.core.params import Layout
 from phalanx.core.types import RoundContext
-from phalanx.server import AllClients, FixedSize, Poisson
+from phalanx.server import AllClients, FixedSize, Poisson, Regulars
 
 
 def context(round: int = 0, seed: int = 0) -> RoundContext:
@@ -64,3 +64,30 @@ def test_poisson_coins_have_the_bits_of_the_rate_that_is_counted():
     rate = float(coins.sort().values[50])
     assert Poisson(rate=rate).sample(100_000, context).tolist() == (coins < rate).nonzero().flatten().tolist()
     assert len(Poisson(rate=rate).sample(100_000, context)) == 50
+
+
+def test_regulars_are_in_every_round_and_the_others_are_drawn_alike():
+    regulars, counts = Regulars((7, 2), size=5), torch.zeros(12)
+    for round in range(2000):
+        drawn = regulars.sample(12, context(round))
+        assert drawn.tolist() == sorted(set(drawn.tolist()))
+        assert len(drawn) == regulars.largest(12) == 5
+        counts[drawn] += 1
+    others = torch.tensor([client for client in range(12) if client not in (2, 7)])
+    assert counts[[2, 7]].tolist() == [2000, 2000]
+    # 2000 draws of 3 in 10: mean 600, standard deviation 20.5
+    assert (counts[others] - 600).abs().max() < 5 * 20.5
+    assert regulars.sampling is None
+    assert Regulars((1,), size=1).sample(3, context()).tolist() == [1]
+
+
+@pytest.mark.parametrize(("ids", "size"), [((1, 1), 3), ((1, 2), 1)])
+def test_regulars_are_distinct_and_fit_in(ids, size):
+    with pytest.raises(ConfigError, match="at most size distinct ids"):
+        Regulars(ids, size=size)
+
+
+@pytest.mark.parametrize(("ids", "size"), [((4,), 2), ((0,), 5)])
+def test_regulars_who_do_not_exist_are_an_error_with_the_numbers(ids, size):
+    with pytest.raises(ConfigError, match=f"got ids up to {ids[0]}, size={size}, 4 clients"):
+        Regulars(ids, size=size).largest(4)

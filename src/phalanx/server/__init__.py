@@ -1,7 +1,7 @@
 """What a server does around the rule; the simulator and the network engine share it."""
 
 from phalanx.server.optimizers import FedAdam, ServerSGD
-from phalanx.server.participation import AllClients, FixedSize, Poisson
+from phalanx.server.participation import AllClients, FixedSize, Poisson, Regulars
 from phalanx.server.screening import Rejection, Reply, Screening, malformation, receive
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "FedAdam",
     "FixedSize",
     "Poisson",
+    "Regulars",
     "Rejection",
     "Reply",
     "Screening",

@@ -1,9 +1,9 @@
-"""Who takes part in a round: everyone, a fixed number, or each client by a coin of its own."""
+"""Who takes part in a round: everyone, a fixed number, some always, or each client by a coin of its own."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from phalanx.core.errors import ConfigError
@@ -43,6 +43,35 @@ class FixedSize(Participation):
         if self.size > num_clients:
             raise ConfigError(
                 f"participation.size must be at most the number of clients; got size={self.size}, {num_clients} clients."
+            )
+        return self.size
+
+
+class Regulars(Participation):
+    """`ids` in every round, and others drawn to make up `size`.
+
+    For attackers who are always there (`fixed_clients` with the same ids), which rules that remember clients are made for, or
+    for a federation with a steady core. No privacy is claimed for who takes part so often.
+    """
+
+    ids: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    size: PositiveInt
+
+    def __post_init__(self) -> None:
+        if len(set(self.ids)) < len(self.ids) or len(self.ids) > self.size:
+            raise ConfigError(f"Regulars needs at most size distinct ids; got {list(self.ids)}, size={self.size}.")
+
+    def sample(self, num_clients: int, context: RoundContext) -> Tensor:
+        drawn = torch.randperm(num_clients, generator=context.generator("participation"))
+        regulars = torch.tensor(self.ids)
+        others = drawn[~torch.isin(drawn, regulars)][: self.largest(num_clients) - len(regulars)]
+        return torch.cat([regulars, others]).sort().values
+
+    def largest(self, num_clients: int) -> int:
+        if max(self.ids) >= num_clients or self.size > num_clients:
+            raise ConfigError(
+                f"Regulars needs ids below the number of clients, and no more clients than there are; "
+                f"got ids up to {max(self.ids)}, size={self.size}, {num_clients} clients."
             )
         return self.size
 
