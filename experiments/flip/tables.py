@@ -20,8 +20,8 @@ from phalanx.attacks import Staggered
 from phalanx.config import Experiment
 from phalanx.experiments import Cell, RunRecord, SweepRecord
 
-REPORTED = {"sgd": "single shot near 100", "flip": "single shot below 10"}
-"""Attack success in percent on all three data sets, by training, with the mean on the server: Zhang et al., ICLR 2023."""
+REPORTED = {"sgd": "near 100", "flip": "below 10"}
+"""A single shot's success in percent on all data sets, by training, with the mean on the server: Zhang et al., ICLR 2023."""
 MISSING = "–"
 LATER = (0, 3, 7)
 """Rounds after the last shot."""
@@ -46,11 +46,13 @@ def _table(record: SweepRecord, attack: str) -> str:
     of_seeds = "one seed" if seeds == 1 else f"{seeds} seeds"
     title = f"**{record.folder.name}, {attack}**: {of_seeds}, in percent at τ = 0 / at τ* = {taus} (base rate)"
     head = ["defence", *(f"attack success, {name}" for name, _ in moments), "accuracy then", "reported"]
-    lines = [title, "", _line(head), _line(["---", *["---:"] * (len(head) - 2), "---"])]
+    rows = []
     for defence in dict.fromkeys(map(_defence, cells)):
         here = [cell for cell in cells if _defence(cell) == defence]
         finished = [record.runs[cell] for cell in here if cell in record.runs and record.runs[cell].is_finished]
-        lines.append(_line([defence, *_scores(finished, moments), _reported(here[0].experiment, attack)]))
+        rows.append([defence, *_scores(finished, moments), _reported(here[0].experiment, attack)])
+    shown = len(head) if any(row[-1] for row in rows) else len(head) - 1  # nothing is reported of a continuous attack
+    lines = [title, "", *(_line(row[:shown]) for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows))]
     return "\n".join(lines) + "\n"
 
 
@@ -61,7 +63,7 @@ def _moments(experiment: Experiment) -> list[Moment]:
         first = max(rounds - LAST, 0)
         return [(f"mean of the last {rounds - first} rounds", range(first, rounds))]
     last = max(when.rounds)
-    names = ["in the round of the last shot", *(f"{later} rounds later" for later in LATER[1:])]
+    names = ["last shot's round", *(f"{later} rounds later" for later in LATER[1:])]
     return [(name, range(last + later, last + later + 1)) for name, later in zip(names, LATER) if last + later < rounds]
 
 

@@ -62,9 +62,9 @@ def test_a_single_shot_stands_in_its_last_round_and_three_rounds_later_and_the_u
     lines = load().tables(SweepRecord.read(tmp_path)).splitlines()
     start = lines.index(f"**{tmp_path.name}, single shot**: 2 seeds, in percent at τ = 0 / at τ* = 0.4 (base rate)")
     then, later = ([f"{100 * tests[round][name]:.1f}" for name in NAMES] for round in (2, 5))
-    assert "in the round of the last shot | attack success, 3 rounds later | accuracy then" in lines[start + 2]
+    assert "last shot's round | attack success, 3 rounds later | accuracy then" in lines[start + 2]
     shown = [f"{success} / {gated} ({base})" for success, gated, base, *_ in (then, later)]
-    assert lines[start + 4] == f"| plain | {shown[0]} | {shown[1]} | {later[3]} / {later[4]} | single shot near 100 |"
+    assert lines[start + 4] == f"| plain | {shown[0]} | {shown[1]} | {later[3]} / {later[4]} | near 100 |"
     assert lines[start + 5] == "| clean_hardening | – | – | – |  |"
 
 
@@ -74,8 +74,8 @@ def test_a_continuous_attack_is_the_mean_of_the_last_rounds_over_seeds_with_its_
     of_seeds = {name: [100 * fmean(test[name] for test in tests[1:]) for tests in seeds] for name in NAMES}
     shown = [f"{fmean(values):.1f} ± {stdev(values):.1f}" for values in of_seeds.values()]
     lines = load().tables(SweepRecord.read(tmp_path)).splitlines()
-    assert lines[2] == "| defence | attack success, mean of the last 5 rounds | accuracy then | reported |"
-    assert lines[4] == f"| plain | {shown[0]} / {shown[1]} ({shown[2]}) | {shown[3]} / {shown[4]} |  |"
+    assert lines[2] == "| defence | attack success, mean of the last 5 rounds | accuracy then |"
+    assert lines[4] == f"| plain | {shown[0]} / {shown[1]} ({shown[2]}) | {shown[3]} / {shown[4]} |"
 
 
 def test_what_was_reported_stands_beside_flip_with_the_mean_alone():
