@@ -11,7 +11,7 @@ from phalanx.core.numbers import PositiveFloat32, Probability
 from phalanx.core.types import State
 from phalanx.training.class_distances import ClassDistances
 from phalanx.training.hardening import Batches
-from phalanx.training.trigger_hardening import BATCHES, TriggerHardening, some, stamped
+from phalanx.training.trigger_hardening import TriggerHardening, counted, some, stamped
 from phalanx.training.trigger_inversion import TriggerInversion, Triggers
 
 _BATCHES_A_PAIR = 2
@@ -78,7 +78,7 @@ class Flip(TriggerHardening):
             if changed is not None or self.unusable == "clean":
                 batches.step(images if changed is None else changed, labels)
             done.append(changed is not None)
-        return {**distances.state(), BATCHES: torch.tensor([sum(done), len(done)])}
+        return {**distances.state(), **counted(done)}
 
     def _warm_up(self, batches: Batches, distances: ClassDistances, targets: Sequence[int]) -> Triggers:
         triggers, client = self.invert_universal(batches, targets), batches.client

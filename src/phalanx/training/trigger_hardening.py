@@ -14,8 +14,7 @@ from phalanx.core.types import Samples, State
 from phalanx.training.hardening import Batches, Hardening
 from phalanx.training.trigger_inversion import TriggerInversion, Triggers
 
-BATCHES = "batches"
-"""Where a client remembers how many batches of its last round were stamped, and how many there were."""
+_BATCHES = "batches"
 
 
 class TriggerHardening(Hardening, ABC):
@@ -45,7 +44,7 @@ class TriggerHardening(Hardening, ABC):
 
     def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
         """`stamped`: the share of the batches that a trigger was stamped on."""
-        counts = [state[name].tolist() for client in ids if (name := f"{client}.{BATCHES}") in state]
+        counts = [state[name].tolist() for client in ids if (name := f"{client}.{_BATCHES}") in state]
         stamped, all_batches = (sum(part) for part in zip(*counts)) if counts else (0, 0)
         return {"stamped": stamped / all_batches} if all_batches else {}
 
@@ -74,6 +73,11 @@ class TriggerHardening(Hardening, ABC):
         if not (triggers.found[place] and len(chosen)):
             return None
         return stamped(images, triggers, place, chosen)
+
+
+def counted(were_stamped: Sequence[bool]) -> State:
+    """What a client remembers for `tells`: how many batches of its last round were stamped, and how many there were."""
+    return {_BATCHES: torch.tensor([sum(were_stamped), len(were_stamped)])}
 
 
 def few_of_each(labels: Tensor, above: int, count: int, generator: torch.Generator) -> Tensor:

@@ -1,10 +1,8 @@
 """UniversalFlip: FLIP without its pairs of classes, the cheaper half."""
 
-import torch
-
 from phalanx.core.types import State
 from phalanx.training.hardening import Batches
-from phalanx.training.trigger_hardening import BATCHES, TriggerHardening
+from phalanx.training.trigger_hardening import TriggerHardening, counted
 from phalanx.training.trigger_inversion import Triggers
 
 
@@ -36,5 +34,4 @@ class UniversalFlip(TriggerHardening):
             changed = self.with_universal(images, labels, triggers, place % len(targets), generator)
             batches.step(images if changed is None else changed, labels)
             done.append(changed is not None)
-        found = {"masks": triggers.masks, "patterns": triggers.patterns, "found": triggers.found}
-        return {**found, BATCHES: torch.tensor([sum(done), len(done)])}
+        return {"masks": triggers.masks, "patterns": triggers.patterns, "found": triggers.found, **counted(done)}
