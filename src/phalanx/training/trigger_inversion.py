@@ -113,11 +113,7 @@ class TriggerInversion(Component):
         Raises: PreconditionError for images of another shape or range, a pair that the model has no classes for, or more or
             fewer generators or starts than pairs.
         """
-        _check(images, labels, pairs)
-        given = {"generators": generators, "triggers to start from": None if start is None else start.masks}
-        for what, those in given.items():
-            if those is not None and len(those) != len(pairs):
-                raise PreconditionError(f"TriggerInversion needs as many {what} as pairs, {len(pairs)}; got {len(those)}.")
+        _check(images, labels, pairs, start, generators)
         members = [labels.ne(target) if source is None else labels.eq(source) for source, target in pairs]
         counts = torch.stack([mask.sum() for mask in members]) if pairs else labels.new_zeros(0)
         task = torch.repeat_interleave(torch.arange(len(pairs), device=labels.device), counts)
@@ -244,7 +240,13 @@ def _preimage(image: Tensor) -> Tensor:
     return torch.atanh((image - 0.5) * _GUARD)
 
 
-def _check(images: Tensor, labels: Tensor, pairs: Sequence[Pair]) -> None:
+def _check(
+    images: Tensor,
+    labels: Tensor,
+    pairs: Sequence[Pair],
+    start: Triggers | None,
+    generators: Sequence[torch.Generator] | None,
+) -> None:
     if images.dim() != 4 or not images.dtype.is_floating_point or labels.shape != images.shape[:1]:
         raise PreconditionError(
             "TriggerInversion needs floating-point images [B, C, H, W] with labels [B]; "
@@ -258,3 +260,7 @@ def _check(images: Tensor, labels: Tensor, pairs: Sequence[Pair]) -> None:
     for source, target in pairs:
         if target < 0 or source == target or (source is not None and source < 0):
             raise PreconditionError(f"TriggerInversion leads from a class (None: all) to another; got {source} to {target}.")
+    triggers = None if start is None else start.masks
+    for what, given in (("generators", generators), ("triggers to start from", triggers)):
+        if given is not None and len(given) != len(pairs):
+            raise PreconditionError(f"TriggerInversion needs as many {what} as pairs, {len(pairs)}; got {len(given)}.")
