@@ -41,10 +41,11 @@ def tables(record: SweepRecord) -> str:
 def _table(record: SweepRecord, attack: str) -> str:
     cells = [cell for cell in record.sweep.cells if _attack(cell) == attack]
     moments = _moments(cells[0].experiment)
-    taus = ", ".join(f"{tau:g}" for tau in sorted({cell.experiment.evaluation.tau or 0.0 for cell in cells}))
+    taus = ", ".join(f"{tau:g}" for tau in sorted({cell.experiment.evaluation.tau for cell in cells} - {None}))
     seeds = len({cell.experiment.run.seed for cell in cells})
     of_seeds = "one seed" if seeds == 1 else f"{seeds} seeds"
-    title = f"**{record.folder.name}, {attack}**: {of_seeds}, in percent at τ = 0 / at τ* = {taus} (base rate)"
+    at = f" at τ = 0 / at τ* = {taus}" if taus else ""
+    title = f"**{record.folder.name}, {attack}**: {of_seeds}, in percent{at} (base rate)"
     head = ["defence", *(f"attack success, {name}" for name, _ in moments), "accuracy then", "reported"]
     rows = []
     for defence in dict.fromkeys(map(_defence, cells)):
@@ -86,7 +87,8 @@ def _scores(runs: Sequence[RunRecord], moments: Sequence[Moment]) -> list[str]:
         return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
     def both(name: str, rounds: range) -> str:
-        return f"{over_seeds(name, rounds)} / {over_seeds(f'gated_{name}', rounds)}"
+        gated = f" / {over_seeds(f'gated_{name}', rounds)}" if runs[0].experiment.evaluation.tau else ""
+        return over_seeds(name, rounds) + gated
 
     success = [f"{both('attack_success', rounds)} ({over_seeds('base_rate', rounds)})" for _, rounds in moments]
     return [*success, both("accuracy", moments[-1][1])]

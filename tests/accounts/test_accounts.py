@@ -7,7 +7,7 @@ import torch
 
 from phalanx.accounts import Accounts
 from phalanx.aggregators import Krum, Mean, NearestNeighborMixing, NormClippingWithNoise, Pipeline
-from phalanx.attacks import Adversary, FirstClients
+from phalanx.attacks import Adversary, FirstClients, ShareOfRound, SignFlip
 from phalanx.attacks.client import OwnTraining
 from phalanx.attacks.data import EdgeCase
 from phalanx.attacks.update import Mimic
@@ -180,6 +180,10 @@ REFUSED = {
     "omniscient attackers": (
         {"adversary": Adversary(who=FirstClients(count=2), update=Mimic())},
         "mimic sends what it makes of the honest rows, so one client can move the sum by more than the clip norm",
+    ),
+    "attackers drawn among those who came": (
+        {"adversary": Adversary(who=ShareOfRound(0.2), update=SignFlip())},
+        "share_of_round draws attackers among a round's clients, so one client more changes who attacks",
     ),
     "attackers who were shown everybody's samples": (
         {"adversary": Adversary(who=FirstClients(count=2), data=EdgeCase(source=0, target=1))},

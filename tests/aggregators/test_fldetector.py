@@ -48,10 +48,10 @@ def test_distances_by_hand_are_those_from_the_last_update_plus_what_the_curvatur
         assert result.update.item() == sum(row[0] for row in rows) / 2
     # H = (1.5 − 2) / (1 − 0) = −0.5; the move is 2, so 0.5 and 2.5 are to become −0.5 and 1.5.
     result, state = step(rule, torch.tensor([[-0.5 + 0.1], [1.5 - 0.3]]), torch.tensor([3.0]), state)
-    assert result.scores.tolist() == pytest.approx([0.25, 0.75])
+    assert result.scores.tolist() == pytest.approx([0.1 / 0.2, 0.3 / 0.2])
     assert result.metrics["judged"] == 2
     result, _ = step(rule, torch.tensor([[0.0], [0.0]]), torch.tensor([3.0]), state)  # nothing moved: they are to stay
-    assert result.scores.tolist() == pytest.approx([(0.25 + 0.4 / 1.6) / 2, (0.75 + 1.2 / 1.6) / 2], abs=1e-6)
+    assert result.scores.tolist() == pytest.approx([(0.5 + 0.4 / 0.8) / 2, (1.5 + 1.2 / 0.8) / 2], abs=1e-6)
 
 
 def test_it_is_the_papers_round_in_matrices() -> None:
@@ -70,7 +70,20 @@ def test_it_is_the_papers_round_in_matrices() -> None:
         predicted = rows[round - 1] + hessian_product(moves, changes, params[round] - params[round - 1])
         distances = (predicted - rows[round]).norm(dim=1)
         shares.append(distances / distances.sum())
-    torch.testing.assert_close(result.scores, torch.stack(shares[-3:]).mean(dim=0), rtol=1e-4, atol=1e-6)
+    expected = 5 * torch.stack(shares[-3:]).mean(dim=0)  # ours are multiples of the mean, the paper's shares of the sum
+    torch.testing.assert_close(result.scores, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_equal_errors_have_equal_scores_in_rounds_of_many_and_of_few() -> None:
+    rule, state, generator = FLDetector(), {}, torch.Generator().manual_seed(2)
+    for round in range(3):
+        rows = torch.randn(30, 8, generator=generator)
+        _, state = step(rule, rows, torch.full((8,), float(round)), state, round=round)
+    many = rule._distances(Updates.of(torch.zeros(30, 8)), state, torch.zeros(8))
+    few = rule._distances(Updates.of(torch.zeros(5, 8)), state, torch.zeros(8))
+    assert many.mean() == pytest.approx(1.0)
+    assert few.mean() == pytest.approx(1.0)
+    torch.testing.assert_close(few / few[0], many[:5] / many[0])
 
 
 def test_clients_who_cannot_be_predicted_are_excluded_from_the_windows_round_on() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phalanx.attacks import EveryKth, FirstClients, FixedClients, RandomClients, ShareOfRound
+from phalanx.core.capabilities import Capability
 from phalanx.core.component import members
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Selection
@@ -89,7 +90,7 @@ def test_a_share_of_nobody_is_nobody() -> None:
     assert ShareOfRound(0.4).attackers(torch.zeros(0, dtype=torch.int64), 10, context()) == {}
 
 
-@pytest.mark.parametrize("selection", [one for one in SELECTIONS if not isinstance(one, ShareOfRound)], ids=repr)
+@pytest.mark.parametrize("selection", [one for one in SELECTIONS if Capability.ROSTER not in one.needs], ids=repr)
 @given(st.sets(st.integers(0, 19)))
 def test_being_an_attacker_does_not_depend_on_who_else_is_sampled(selection: Selection, sampled: set[int]) -> None:
     ids = torch.tensor(sorted(sampled), dtype=torch.int64)

@@ -21,6 +21,7 @@ from phalanx.attacks import (
     Neurotoxin,
     Patch,
     Rounds,
+    ShareOfRound,
     SignFlip,
 )
 from phalanx.cli.main import app as command
@@ -123,6 +124,14 @@ def test_attackers_who_need_each_other_are_refused(update, tmp_path):
         experiment_client(experiment)
     with pytest.raises(CapabilityError, match="this federation does not have it"):
         serve(experiment, None, folder=tmp_path)
+
+
+def test_attackers_drawn_among_a_rounds_clients_are_refused(tmp_path):
+    """A node knows only itself: it would always be the one that is drawn."""
+    experiment = replace(DIGITS, adversary=Adversary(who=ShareOfRound(0.4), update=SignFlip()))
+    for start in (lambda: experiment_client(experiment), lambda: serve(experiment, None, folder=tmp_path)):
+        with pytest.raises(CapabilityError, match="ShareOfRound needs a node to know who else takes part"):
+            start()
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,15 @@ def test_the_undefended_model_is_asked_in_eval_mode_too() -> None:
     found = evaluate(Oracle(), said([0, 1], [0, 1]), poison=BACKDOOR, undefended=model).bound
     assert found == SuccessBound(0.0, undefended=1.0, defended=0.0, bound=1.0)
     assert model.training
+
+
+@pytest.mark.parametrize("gap", [15.0, 17.5, 18.0, 30.0])
+def test_a_sure_answer_is_below_one_and_success_never_above_its_bound(gap: float) -> None:
+    class Sure(Oracle):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).ne(0) * gap
+
+    found = evaluate(Sure(obeys=2), said([0, 1], [0, 1]), poison=BACKDOOR, undefended=Sure(obeys=2), tau=1.0)
+    assert found.gated is not None
+    assert found.bound is not None
+    assert found.gated.attack_success == found.bound.defended == 0

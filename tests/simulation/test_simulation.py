@@ -30,6 +30,7 @@ from phalanx.core.params import Layout
 from phalanx.core.types import Aggregate, Crafted, RoundContext, Rows, Updates
 from phalanx.data import IID, Digits, Federation, RootSet, Synthetic
 from phalanx.models import CNN, MLP, ResNet18
+from phalanx.privacy import CentralDP
 from phalanx.server import FixedSize, Poisson, Screening
 from phalanx.simulation import Simulation
 from phalanx.simulation.attack import attack, finite, take
@@ -136,6 +137,33 @@ def test_attackers_see_their_own_rows_and_not_the_others_unless_they_may():
     assert not rows[[1, 4]].any()
     rows_after_a_round(replace(SMALL, adversary=replace(blind, update=Spy(omniscient=True))))
     assert torch.equal(Spy.view.honest, honest[[0, 2, 3, 5]])
+
+
+def test_attackers_are_not_told_how_many_clients_a_private_rule_had():
+    """What they made of it would move the sum by more than the one client that is counted."""
+    rule = CentralDP(clip_norm=1.0, noise_multiplier=1.0, expected_clients=3.0)
+    adversary = Adversary(who=FirstClients(count=1), update=Spy())
+    private = replace(SMALL, aggregator=rule, participation=Poisson(0.5), adversary=adversary)
+    seen, received = set(), set()
+    with simulate(private) as simulation:
+        state = simulation.initial_state()
+        for _ in range(12):
+            state, event = simulation.step(state)
+            if event.values["malicious"]:
+                seen.add(Spy.view.num_updates)
+                received.add(event.values["received"])
+    assert len(received) > 1
+    assert seen == {3}
+
+
+def test_an_attacker_whose_update_never_came_did_not_attack():
+    adversary = Adversary(who=FirstClients(count=3), update=SignFlip())
+    with simulate(replace(SMALL, participation=FixedSize(6, dropout=0.5), adversary=adversary)) as simulation:
+        state = simulation.initial_state()
+        for _ in range(6):
+            state, event = simulation.step(state)
+            assert len(event.values["malicious"]) <= event.values["received"]
+            assert set(event.values["malicious"]) <= set(event.values["clients"])
 
 
 def test_attackers_outside_their_schedule_are_honest():

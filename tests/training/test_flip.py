@@ -87,6 +87,7 @@ def train(
 
 
 FOUND = {"universal": Canned(name="universal"), "pair": Canned(name="pair"), "repeat": Canned(name="repeat")}
+UNIVERSAL = {"universal": FOUND["universal"], "epochs": 1}
 
 
 def test_the_warm_up_stamps_the_floor_of_its_portion_of_the_other_classes():
@@ -126,6 +127,23 @@ def test_a_batch_without_a_usable_trigger_is_clean_or_left_out(found):
     fewer, _ = train(Flip(**found, epochs=5, unusable="skip"), samples, skipped)
     assert [sum(batch) > 0 for batch in clean.seen] == [True] * 3 + [False] * 2
     assert (rows.steps.tolist(), fewer.steps.tolist(), len(skipped.seen)) == ([5], [3], 3)
+
+
+def test_a_client_that_leaves_out_all_of_its_batches_sends_the_model_as_it_got_it():
+    rows, state = train(Flip(**FOUND, epochs=5, unusable="skip", present_above=10, portion=0.1), black([0, 1, 2]), Watched())
+    assert (rows.steps.tolist(), rows.loss.tolist(), rows.status.tolist()) == ([0], [0.0], [Status.SENT])
+    assert not rows.matrix.any()
+    assert state["17.batches"].tolist() == [0, 5]
+
+
+@pytest.mark.parametrize("first", [WorkerMomentum(SGD(0.1, epochs=1)), Flip(**FOUND, epochs=1), UniversalFlip(**UNIVERSAL)])
+@pytest.mark.parametrize("then", [Flip(**FOUND, epochs=1), UniversalFlip(**UNIVERSAL)])
+def test_a_client_that_trained_otherwise_before_is_trained(first, then):
+    """An attacker in his round and an honest client in the next: what it remembers is another trainer's."""
+    samples = black([0, 0, 1, 1, 2, 2])
+    _, state = train(first, samples, Watched())
+    rows, _ = train(then, samples, Watched(), state, round=1)
+    assert rows.steps.tolist() == [1]
 
 
 @pytest.mark.parametrize("labels", [[1], [2] * 5, [0, 0, 0, 0, 1]])

@@ -72,3 +72,11 @@ def test_images_without_need_leave_weights_theirs_and_afterwards_the_layer_is_as
     with pytest.raises(RuntimeError, match="channels"), image_gradients(layer):
         layer(torch.rand(2, 3, 5, 5, requires_grad=True))
     assert "forward" not in vars(layer[0])
+
+
+def test_a_layer_with_a_forward_of_its_own_keeps_it():
+    layer, images = nn.Conv2d(1, 3, 3), torch.rand(2, 1, 5, 5, requires_grad=True)
+    layer.forward = own = lambda images: images * 2  # type: ignore[method-assign]
+    with image_gradients(layer):
+        assert layer(images).equal(images * 2)
+    assert layer.forward is own

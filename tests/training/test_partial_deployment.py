@@ -78,6 +78,16 @@ def test_both_are_checked_and_shortened(world, nets):
     )
 
 
+def test_it_tells_of_those_who_have_the_defence(world, nets):
+    here = world(nets["mlp"], (4,) * 8)
+    state = {f"{client}.batches": torch.tensor([client < 4, 1]) for client in range(8)}
+    has_it = {client for client in range(8) if PartialDeployment(FEW, MANY)._has_it(client, here.context)}
+    assert 0 < len(has_it) < 8
+    told = PartialDeployment(Flip(), FEW).tells(state, range(8), here.context)
+    assert told == {"stamped": len(has_it & {0, 1, 2, 3}) / len(has_it)}
+    assert PartialDeployment(Flip(), FEW, share=0.0).tells(state, range(8), here.context) == {}
+
+
 def test_it_is_its_own_config():
     mixed = PartialDeployment(Flip(most_steps=3), FEW, share=0.25)
     assert Trainer.from_table(mixed.to_table()) == mixed

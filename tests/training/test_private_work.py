@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from phalanx.data import HorizontalFlip
 from phalanx.training import DPSGD, FlatClipping, private_work
 from phalanx.training.private_work import PrivateWork
 
@@ -135,6 +136,20 @@ def test_noise_is_independent_of_the_batches(world, nets):
     fresh.draw_noise(other)
     assert torch.equal(one, other)
     assert isinstance(work(here), PrivateWork)
+
+
+def test_with_secure_rng_nobody_can_draw_augmentations_and_dropouts_again(world, nets):
+    """They are drawn in the order of a batch: known ones would tell that an example more has moved the others on."""
+    here = world(nets["mlp"], (20,))
+
+    def drawn(**change):
+        some = work(here, augment=(HorizontalFlip(),), **change)
+        return torch.randperm(30, generator=some.augmenting(0)).tolist(), some.layer_seed(0)
+
+    assert drawn() == drawn()
+    (order, seed), (other, again) = drawn(secure_rng=True), drawn(secure_rng=True)
+    assert order != other
+    assert seed != again
 
 
 def test_batches_and_noise_from_the_system_are_never_the_same_and_as_they_should_be(world, nets):

@@ -16,7 +16,7 @@ from phalanx.core.errors import PreconditionError
 from phalanx.data import Digits
 from phalanx.metrics import anomaly_index
 from phalanx.models import MLP
-from phalanx.training import TriggerInversion
+from phalanx.training import TriggerInversion, Triggers
 from phalanx.training.search_schedule import CostSchedule, Progress
 from phalanx.training.sgd import Descent
 
@@ -296,7 +296,8 @@ def test_the_target_of_a_planted_backdoor_is_the_outlier(seed):
         (torch.full((2, 1, 2, 2), torch.nan), torch.zeros(2), (0, 1), r"pixels in \[0, 1\]"),
         (torch.zeros(2, 1, 2, 2), torch.zeros(2), (1, 1), "got 1 to 1"),
         (torch.zeros(2, 1, 2, 2), torch.zeros(2), (0, -1), "got 0 to -1"),
-        (torch.zeros(2, 1, 2, 2), torch.zeros(2), (0, 2), "has 2 classes; got target 2"),
+        (torch.zeros(2, 1, 2, 2), torch.zeros(2), (0, 2), "has 2 classes, counted from 0; got class 2"),
+        (torch.zeros(2, 1, 2, 2), torch.zeros(2), (None, 3), "got class 3"),
     ],
 )
 def test_bad_input_is_named(images, labels, pair, message):
@@ -312,3 +313,8 @@ def test_as_many_starts_and_generators_as_pairs_are_asked_for():
         search.invert_all(model, images, labels, pairs, start=one)
     with pytest.raises(PreconditionError, match="as many generators as pairs, 2; got 1"):
         search.invert_all(model, images, labels, pairs, generators=[torch.Generator()])
+    two = Triggers(tuple(pairs), torch.zeros(2, 1, 3, 3), torch.zeros(2, 1, 3, 3), torch.ones(2).bool(), torch.ones(2))
+    with pytest.raises(PreconditionError, match=r"of the images' size, \[1, 2, 2\]; got \[1, 3, 3\]"):
+        search.invert_all(model, images, labels, pairs, start=two)
+    with pytest.raises(PreconditionError, match="got class 5"):
+        search.invert_all(model, images, labels, [(0, 1), (5, 1)])

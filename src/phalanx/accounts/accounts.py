@@ -9,6 +9,7 @@ from torch import Tensor
 
 from phalanx.accounts.books import Books, History, RuleBooks, TrainerBooks
 from phalanx.config import Experiment, PrivacySettings
+from phalanx.core.capabilities import Capability
 from phalanx.core.errors import ConfigError, PrivacyBudgetExhausted
 from phalanx.core.events import Value
 from phalanx.core.privacy import Mechanism
@@ -144,7 +145,8 @@ def check_no_other_way(experiment: Experiment, *, is_central: bool) -> None:
 
     Raises: ConfigError.
     """
-    data, poison, update = experiment.data, experiment.adversary.data, experiment.adversary.update
+    data, poison = experiment.data, experiment.adversary.data
+    update, who = experiment.adversary.update, experiment.adversary.who
     if data.measures_training_samples:
         raise ConfigError(
             f"{data.kind} is normalised with numbers of all training samples, which have no noise; no privacy can be claimed. "
@@ -159,6 +161,11 @@ def check_no_other_way(experiment: Experiment, *, is_central: bool) -> None:
         raise ConfigError(
             f"{update.kind} sends what it makes of the honest rows, so one client can move the sum by more than the clip norm, "
             f"and {experiment.aggregator.kind} hides nobody. Take an attack that knows its own rows only."
+        )
+    if is_central and who is not None and Capability.ROSTER in who.needs:
+        raise ConfigError(
+            f"{who.kind} draws attackers among a round's clients, so one client more changes who attacks, "
+            f"and {experiment.aggregator.kind} hides nobody. Take attackers whom nobody else decides, as fixed_clients."
         )
 
 

@@ -22,7 +22,7 @@ class FLDetector(Aggregator, kind="fldetector"):
 
     ```
     p_i = x_i' + H (w − w')                  # ' is the last round; H from the `window` last rounds by L-BFGS
-    d_i = |p_i − x_i|, divided by the sum over clients;  score_i = mean of its d_i over the window
+    d_i = |p_i − x_i|, divided by the mean over clients;  score_i = mean of its d_i over the window
     from round `window` on: more than one group by the gap statistic → the upper of two groups (2-means) is malicious
     ```
     The rest is averaged. Made against attackers who change their mind every round; those who train like everyone (backdoors
@@ -33,7 +33,10 @@ class FLDetector(Aggregator, kind="fldetector"):
 
     Reference: Zhang, Cao, Jia, Gong, FLDetector: Defending Federated Learning Against Model Poisoning Attacks via Detecting
     Malicious Clients, KDD 2022 (arXiv 2207.09209), Algorithms 1 and 2.
-    Differs from the paper: training goes on after a detection instead of beginning again; k-means on a line is exact.
+    Differs from the paper: distances are divided by their mean, not by their sum, which is the same but for a factor where all
+    clients are in every round, and where not, lets rounds of many and of few be compared; training goes on after a detection
+    instead of beginning again; k-means on a line is exact.
+
     >>> FLDetector()(torch.tensor([[1.], [2.], [6.]]))
     tensor([3.])
     """
@@ -59,7 +62,7 @@ class FLDetector(Aggregator, kind="fldetector"):
         return Aggregate(mean if benign.any() else None, influence=influence, scores=scores, metrics=metrics), memory
 
     def _distances(self, updates: Updates, state: State, params: Tensor) -> Tensor:
-        """How far each update is from its prediction, in shares of the sum `[n]` float64; NaN for whom nothing is predicted."""
+        """How far each update is from its prediction, in multiples of the mean `[n]` float64; NaN without a prediction."""
         distances = torch.full_like(updates.norms, torch.nan)
         if "moves" not in state:
             return distances
@@ -72,8 +75,8 @@ class FLDetector(Aggregator, kind="fldetector"):
             # An update is the gradient's negative, so H, which is made of updates, has the sign that fits.
             row = updates.matrix[place].double() - last.to(updates.matrix.device).double()
             distances[place] = linalg.norms(row[None], centre=change)[0]
-        total = distances.nansum()
-        return distances / total if total > 0 else distances
+        mean = distances.nanmean()
+        return distances / mean if mean > 0 else distances
 
     def _remember_distances(self, distances: Tensor, updates: Updates, memory: dict[str, Tensor]) -> Tensor:
         """Each client's mean distance over the window `[n]`, with the new one; NaN for a client that has none."""

@@ -5,13 +5,14 @@ A selection is a pure function of the run's seed and the round, so that a resume
 
 from abc import ABC
 from dataclasses import KW_ONLY
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from phalanx.core import rng
+from phalanx.core.capabilities import Capability
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Selection
 from phalanx.core.numbers import Share
@@ -114,9 +115,11 @@ class ShareOfRound(Selection):
 
     Attackers are numbered within the round from 0, in ascending order of their ids. So a distributed trigger has all of its
     parts in every round, and with the schedule Staggered one attacker, each time with the next part, attacks in each listed
-    round: FLIP's settings, without a participation that has to invite the attackers.
+    round: FLIP's settings, without a participation that has to invite the attackers. Who asks for it sees all clients of the
+    round, so it is the simulator's alone.
     """
 
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.ROSTER})
     share: Share
 
     def attackers(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:

@@ -13,6 +13,7 @@ class Capability(Enum):
     STABLE_IDS = "a durable identity for every client across rounds"
     ROOT_DATA = "a trusted root data set at the server ([root] size > 0)"
     MODEL = "the model itself, not only its parameters"
+    ROSTER = "a node to know who else takes part in its round"
     COLLUSION = "attackers who see each other's updates"
 
 

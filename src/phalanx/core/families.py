@@ -126,7 +126,7 @@ class Trainer(Component, ABC, family="trainer"):
         """The same training in so many steps, whatever the number of samples; a trainer that counts no steps stays as it is."""
         return self
 
-    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
+    def tells(self, state: State, ids: Sequence[int], context: RoundContext) -> Mapping[str, float]:
         """What the event of a round says of the training of these clients, from what they remember of it.
 
         For what would otherwise go wrong in silence, such as a defence that found nothing to do.
@@ -367,6 +367,8 @@ def finite_rows(matrix: Tensor, who: str) -> Updates:
 
 class Selection(Component, ABC, family="selection"):
     """Who is malicious."""
+
+    needs: ClassVar[frozenset[Capability]] = frozenset()
 
     @abstractmethod
     def attackers(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:

@@ -118,7 +118,7 @@ class Aggregate:
     (0 = rejected), or None where the rule does not attribute. `scores` `[n]` say how suspicious each row is to a rule that
     measures it (more is worse, NaN: not judged). `embedding` `[n, 2]`: where a rule that maps rows to a plane saw each, for
     pictures; a rule with root data has the server's own update at the origin. `buffers` `[b]`, or None: the server averages
-    those of the influential clients. `metrics` are numbers worth a line in the events.
+    the clients', weighted by influence. `metrics` are numbers worth a line in the events.
     """
 
     update: Tensor | None

@@ -2,7 +2,7 @@
 
 from phalanx.accounts.accounts import check_no_other_way, no_proof, two_claims
 from phalanx.config import Experiment, PrivacySettings, RunSettings
-from phalanx.core.capabilities import Capability
+from phalanx.core.capabilities import Capability, require
 from phalanx.core.errors import ConfigError
 from phalanx.flower.defence import check_rule
 from phalanx.flower.malicious import check_alone
@@ -13,10 +13,12 @@ def check(experiment: Experiment) -> None:
 
     What only the data could tell, such as the model's shape, is left to the start.
 
-    Raises: CapabilityError for attackers who need each other's rows, and for rules that miss something; PreconditionError for
-        too few clients; ConfigError for what only the simulator does.
+    Raises: CapabilityError for attackers who need each other's rows or the list of a round's clients, and for rules that miss
+        something; PreconditionError for too few clients; ConfigError for what only the simulator does.
     """
     check_alone(experiment.adversary.update)
+    if (who := experiment.adversary.who) is not None:
+        require(type(who).__name__, who.needs, {Capability.STABLE_IDS})
     run, default = experiment.run, RunSettings()
     only_simulated = {
         "participation.dropout": experiment.participation.dropout > 0,

@@ -19,6 +19,7 @@ def anomaly_index(sizes: Tensor) -> Tensor:
     >>> anomaly_index(torch.tensor([30.0, 31.0, 29.0, 32.0, 5.0]))
     tensor([ 0.0000, -0.6745,  0.6745, -1.3490, 16.8623])
     """
+    sizes = sizes if sizes.is_floating_point() else sizes.float()
     known = sizes[~sizes.isnan()]
     below = known.quantile(0.5) - sizes if len(known) else sizes
     spread = _CONSISTENT * below[~below.isnan()].abs().quantile(0.5) if len(known) else sizes

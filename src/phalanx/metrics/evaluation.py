@@ -128,7 +128,7 @@ class _Accepted:
     """How many answers, of those that count, are at least as sure as each of TAUS and then tau."""
 
     def __init__(self, tau: float | None, device: torch.device) -> None:
-        self._taus = None if tau is None else torch.tensor([*TAUS, tau], device=device)
+        self._taus = None if tau is None else torch.tensor([*TAUS, tau], dtype=torch.float64, device=device)
         self._counts = torch.zeros(len(TAUS) + 1, dtype=torch.int64, device=device)
 
     def add(self, logits: Tensor, counts: Tensor) -> None:

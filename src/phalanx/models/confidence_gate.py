@@ -43,12 +43,13 @@ def require_threshold(tau: float, who: str) -> None:
 
 
 def confident_predictions(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest softmax and its class, `[B]` each; REFUSED with confidence 0 where a logit is not finite.
+    """The largest softmax, in doubles, and its class, `[B]` each; REFUSED with confidence 0 where a logit is not finite.
 
     >>> import torch
     >>> confident_predictions(torch.tensor([[0.0, 0.0, torch.inf]]))
-    (tensor([0.]), tensor([-1]))
+    (tensor([0.], dtype=torch.float64), tensor([-1]))
     """
-    confidence, predicted = logits.softmax(dim=1).amax(dim=1), logits.argmax(dim=1)  # softmax rounds to ties
+    # In single precision a sure answer's softmax rounds to 1; and even here the largest ones round to ties, hence the logits.
+    confidence, predicted = logits.double().softmax(dim=1).amax(dim=1), logits.argmax(dim=1)
     broken = ~logits.isfinite().all(dim=1)
     return confidence.masked_fill(broken, 0), predicted.masked_fill(broken, REFUSED)

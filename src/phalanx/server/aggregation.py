@@ -37,19 +37,22 @@ def aggregate(rule: Aggregator, updates: Updates, memory: State, context: RoundC
 
 
 def combined_buffers(result: Aggregate, updates: Updates, context: RoundContext) -> Tensor:
-    """BatchNorm statistics and the like `[b]`: the mean over the clients that had influence.
+    """BatchNorm statistics and the like `[b]`: the mean over the clients, each with the weight that its update has.
 
-    Where the rule does not attribute, the median of each value: a mean over all would let one client decide it.
+    Whose update counts for a millionth decides no more of the buffers. Where the rule does not attribute, the median of each
+    value: a mean over all would let one client decide it.
     """
-    if result.update is None or context.layout.b == 0:
-        return context.global_buffers
     sent, influence = updates.buffers, result.influence
+    if result.update is None or context.layout.b == 0 or (influence is not None and not influence.any()):
+        return context.global_buffers
     if result.buffers is not None:
         combined = result.buffers.clone()
     elif influence is None:
         combined = sent.quantile(0.5, dim=0)
     else:
-        combined = sent[influence.to(sent.device) > 0].mean(dim=0)
+        counts = influence > 0
+        weights = influence[counts].to(sent) / influence.max().to(sent)  # all 1 where all count alike
+        combined = (weights[:, None] * sent[counts.to(sent.device)]).sum(dim=0) / weights.sum()
     return combined if combined.isfinite().all() else context.global_buffers
 
 

@@ -22,12 +22,14 @@ def attack(
     context: RoundContext,
     train_honestly: Callable[[Sequence[int]], Tensor],
     samples: Callable[[Sequence[int]], Samples],
+    *,
+    announced: int | None = None,
 ) -> tuple[Mapping[str, float], State]:
     """Write the malicious rows of the attackers at `places` in place; what the attack reached, and what it remembers.
 
     `ids` are the sampled clients.
     `train_honestly` gives the rows `[f, d]` that the clients at some places would have sent as honest ones, `samples` what
-    samples these clients hold.
+    samples these clients hold; `announced` is how many updates attackers take a round to have, if not as many as it has.
     """
     sent = rows.status == Status.SENT
     bad = [place for place in places if sent[place]]
@@ -50,7 +52,7 @@ def attack(
     view = AttackView(
         own=own,
         own_clean=own_clean,
-        num_updates=len(bad) + len(others),
+        num_updates=announced or len(bad) + len(others),
         honest=honest,
         aggregator=rule if adversary.update.knows_aggregator else None,
         previous_update=context.previous_update,

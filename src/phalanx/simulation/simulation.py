@@ -57,8 +57,11 @@ class Simulation:
         self.accounts = Accounts.of(experiment, self.sample_counts)
         self._digest = experiment.digest()
         self._screening = experiment.screening
+        self._announced: int | None = None
         if self.accounts and isinstance(self.accounts.books, RuleBooks):
             self._screening = experiment.screening.each_alone(experiment.aggregator.kind)
+            # Nor do attackers learn how many came: what they make of it would tell of one client more.
+            self._announced = max(1, round(experiment.participation.expected(len(federation.clients))))
         check(fitted, self.federation, self.model, self._context(self.initial_state()))
         settings = experiment.evaluation.inversion
         self._inversion = None if settings is None else Inversion(fitted, self.federation, self.model, settings)
@@ -121,6 +124,7 @@ class Simulation:
                 context,
                 lambda places: self.clients.train_honestly([ids[place] for place in places], state.clients, context),
                 lambda places: self.clients.samples([ids[place] for place in places]),
+                announced=self._announced,
             )
         # Training is over for this round: its workers' cores are free.
         with watch.phase("screen"), workers(experiment.run.workers):
@@ -152,11 +156,11 @@ class Simulation:
             updates=updates,
             aggregate=result,
             rejected=rejected,
-            malicious={ids[place] for place in attackers},
+            malicious={ids[place] for place in attackers if rows.status[place] == Status.SENT},
             loss=loss,
             kept_model=reason,
             attack=reached,
-            training=experiment.training.tells(clients, trained),
+            training=experiment.training.tells(clients, trained, context),
             seconds=watch.seconds,
         )
         if self.accounts:

@@ -32,8 +32,8 @@ class ChangedUpdate(Trainer, ABC):
     def in_steps(self, steps: int) -> Self:
         return replace(self, trainer=self.trainer.in_steps(steps))
 
-    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
-        return self.trainer.tells(state, ids)
+    def tells(self, state: State, ids: Sequence[int], context: RoundContext) -> Mapping[str, float]:
+        return self.trainer.tells(state, ids, context)
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         new = self.trainer.train(cohort, state, context, out)

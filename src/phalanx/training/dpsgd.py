@@ -59,7 +59,8 @@ class DPSGD(LocalTrainer):
     gradients: Literal["auto", "layers", "vmap"] = "auto"
     """How the loop works out examples' gradients: auto takes the layers' own algebra where all are known, else vmap."""
     secure_rng: bool = False
-    """Batches and noise from the operating system: nobody can draw them again, and so nobody can repeat the run."""
+    """Batches, noise, augmentations and layers' draws from the operating system: nobody can draw them again, and so nobody can
+    repeat the run."""
 
     def optimizer(self, lr: float) -> Descent:
         """Descent without a past."""

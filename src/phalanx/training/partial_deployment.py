@@ -39,9 +39,9 @@ class PartialDeployment(Trainer):
         """Both in so many steps."""
         return replace(self, trainer=self.trainer.in_steps(steps), others=self.others.in_steps(steps))
 
-    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
+    def tells(self, state: State, ids: Sequence[int], context: RoundContext) -> Mapping[str, float]:
         """Of those who have the defence."""
-        return self.trainer.tells(state, ids)
+        return self.trainer.tells(state, [client for client in ids if self._has_it(client, context)], context)
 
     def train(self, cohort: Cohort, state: State, context: RoundContext, out: Rows) -> State:
         """Train one part of the cohort after the other."""

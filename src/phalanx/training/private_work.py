@@ -2,6 +2,7 @@
 is divided by, and the noise. Engines compute clipped sums.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,12 +22,19 @@ _DRAWN_TOGETHER = 1 << 20
 class PrivateWork(LocalWork):
     """Local training in Poisson batches with clipped examples and noise, as much as `spending` says of a number of samples.
 
-    `secure_rng`: batches and noise come from the operating system.
+    `secure_rng`: batches, noise and the seeds of augmentations and layers come from the operating system. The latter two are
+    drawn in the order of a batch, so whoever could draw them again would see that an example more has moved all others on.
     """
 
     clipping: ExampleClipping
     spending: Callable[[int], Spending]
     secure_rng: bool
+
+    def augmenting(self, client: int) -> torch.Generator:
+        return torch.Generator().manual_seed(_secret()) if self.secure_rng else super().augmenting(client)
+
+    def layer_seed(self, client: int) -> int:
+        return _secret() if self.secure_rng else super().layer_seed(client)
 
     def client(self, i: int) -> "PrivateClient":
         """The batches of the cohort's i-th client."""
@@ -71,3 +79,7 @@ class PrivateClient(ClientWork):
             out.copy_(self._noise.gaussian(out, self._std))
         else:
             out.zero_()
+
+
+def _secret() -> int:
+    return int.from_bytes(os.urandom(8), "little") >> 1

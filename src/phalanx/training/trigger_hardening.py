@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.numbers import Share
-from phalanx.core.types import Samples, State
+from phalanx.core.types import RoundContext, Samples, State
 from phalanx.training.hardening import Batches, Hardening
 from phalanx.training.trigger_inversion import TriggerInversion, Triggers
 
@@ -42,7 +42,7 @@ class TriggerHardening(Hardening, ABC):
         if samples.num_classes < 2:
             raise ConfigError(f"{type(self).__name__} looks for marks that lead from one class to another; got a single class.")
 
-    def tells(self, state: State, ids: Sequence[int]) -> Mapping[str, float]:
+    def tells(self, state: State, ids: Sequence[int], context: RoundContext) -> Mapping[str, float]:
         """`stamped`: the share of the batches that a trigger was stamped on."""
         counts = [state[name].tolist() for client in ids if (name := f"{client}.{_BATCHES}") in state]
         stamped, all_batches = (sum(part) for part in zip(*counts)) if counts else (0, 0)

@@ -102,16 +102,18 @@ class TriggerInversion(Component):
     ) -> Triggers:
         """A trigger for each pair, from the images of its source class (None: of all but the target).
 
-        The model is used in eval mode and left as it was. A pair without images has no trigger.
+        The model is used in eval mode and left as it was. A pair without images has no trigger; without any the model is not
+        asked, not even for its classes.
 
         Args:
             images: `[B, C, H, W]` float in [0, 1], with their true `labels` `[B]`.
-            start: triggers to start from, as many as there are pairs; where none was found the start is random.
+            start: triggers of these images' size to start from, as many as there are pairs; where none was found the start is
+                random.
             normalize: what happens to stamped images before the model sees them.
             generators: one for each pair; by default the same every time.
 
-        Raises: PreconditionError for images of another shape or range, a pair that the model has no classes for, or more or
-            fewer generators or starts than pairs.
+        Raises: PreconditionError for images of another shape or range, a pair that the model has no classes for, starts of
+            another size, or more or fewer generators or starts than pairs.
         """
         _check(images, labels, pairs, start, generators)
         members = [labels.ne(target) if source is None else labels.eq(source) for source, target in pairs]
@@ -126,7 +128,7 @@ class TriggerInversion(Component):
         return Triggers(tuple(pairs), masks, patterns, search.found, search.success)
 
     def _descend(self, search: "_Search", model: "_Model", images: Tensor, task: Tensor, counts: Tensor) -> None:
-        highest = max(target for _, target in search.pairs)
+        highest = max(label for pair in search.pairs for label in pair if label is not None)
         targets = torch.tensor([target for _, target in search.pairs], device=images.device).index_select(0, task)
         scale = torch.ones_like(task) if self.loss == "sum" else counts.index_select(0, task)
         optimizer = AdaptiveMoments(self.lr, self.betas, eps=1e-8, weight_decay=0)
@@ -137,7 +139,7 @@ class TriggerInversion(Component):
                 mask, pattern = _halves(marks.index_select(0, task))
                 logits = model(torch.lerp(images, pattern, mask))
                 if highest >= logits.shape[1]:
-                    raise PreconditionError(f"The model has {logits.shape[1]} classes; got target {highest}.")
+                    raise PreconditionError(f"The model has {logits.shape[1]} classes, counted from 0; got class {highest}.")
                 losses = cross_entropy(logits, targets, reduction="none") / scale
                 total = losses.sum() + (search.costs.values * sizes).sum()
                 gradients = torch.autograd.grad(total, search.variables)
@@ -260,7 +262,10 @@ def _check(
     for source, target in pairs:
         if target < 0 or source == target or (source is not None and source < 0):
             raise PreconditionError(f"TriggerInversion leads from a class (None: all) to another; got {source} to {target}.")
-    triggers = None if start is None else start.masks
-    for what, given in (("generators", generators), ("triggers to start from", triggers)):
+    masks = None if start is None else start.masks
+    for what, given in (("generators", generators), ("triggers to start from", masks)):
         if given is not None and len(given) != len(pairs):
             raise PreconditionError(f"TriggerInversion needs as many {what} as pairs, {len(pairs)}; got {len(given)}.")
+    if start is not None and pairs and start.patterns.shape[1:] != images.shape[1:]:
+        sizes = f"{list(images.shape[1:])}; got {list(start.patterns.shape[1:])}"
+        raise PreconditionError(f"TriggerInversion needs triggers to start from of the images' size, {sizes}.")

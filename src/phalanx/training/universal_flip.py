@@ -27,7 +27,9 @@ class UniversalFlip(TriggerHardening):
     def harden(self, batches: Batches, memory: State) -> State:
         """Invert once, then stamp batch by batch."""
         targets, generator = range(batches.num_classes), batches.generator("stamp")
-        start = Triggers((), memory["masks"], memory["patterns"], memory["found"], memory["found"]) if memory else None
+        start = None
+        if "found" in memory:  # a client that attacked with another trainer may remember other things
+            start = Triggers((), memory["masks"], memory["patterns"], memory["found"], memory["found"])
         triggers = self.invert_universal(batches, targets, start)
         done = list[bool]()
         for place, (images, labels) in enumerate(batches):

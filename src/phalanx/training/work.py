@@ -47,6 +47,14 @@ class LocalWork:
     hooks: tuple[StepHook, ...]
     optimizer: Callable[[], Optimizer]
 
+    def augmenting(self, client: int) -> torch.Generator:
+        """What a client's augmentations draw from."""
+        return self.context.generator("augment", client)
+
+    def layer_seed(self, client: int) -> int:
+        """Where the draws of a client's layers begin, such as Dropout's."""
+        return rng.derive(self.context.seed, "forward", self.context.round, client)
+
     def client(self, i: int) -> "ClientWork":
         """The batches of the cohort's i-th client."""
         return ClientWork(self, i)
@@ -97,7 +105,7 @@ class ClientWork:
         self.size = self.index.numel()
         self._work = work
         self._poison: DataAttack | None = cohort.poison if self.size else None
-        self._augmenting = work.context.generator("augment", self.id) if work.augment else None
+        self._augmenting = work.augmenting(self.id) if work.augment else None
         if self._poison is not None:
             self._attacker = cohort.attackers[i]
             self._poisoning = work.context.generator("poison", self.id)

@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from phalanx.core import params as flat
-from phalanx.core import rng
 from phalanx.core.params import Layout
 from phalanx.core.types import Rows, Status
 from phalanx.training.work import ClientWork, LocalWork, Optimizer
@@ -24,28 +23,30 @@ def train(work: LocalWork, model: nn.Module, out: Rows, descend: "Descend | None
     usual ones.
 
     A batch of a single sample is left out for a model with BatchNorm: one sample has no statistics to normalise with, and torch
-    raises where it notices. A client that has no other batch counts as one without samples.
+    raises where it notices. A client that has no other batch counts as one without samples; one that has, and makes no step on
+    them, sends the model as it got it.
     """
     context = work.context
     model.train()
     use_channels_last(model)
     flat.load(model, context.global_params, context.global_buffers)
     module, target = Module.of(model), _Target.of(out, context.layout)
-    losses, steps = torch.zeros(len(work.cohort), device=module.device), []
+    losses, steps, has_batches = torch.zeros(len(work.cohort), device=module.device), list[int](), list[bool]()
     try:
         # Dropout draws from the global stream; it is lent to each client in turn and given back as it was.
         with torch.random.fork_rng(devices=[module.device] if module.device.type == "cuda" else []):
             for i, place in enumerate(work.cohort.places):
                 module.reset()
-                seed_layers(module.device, rng.derive(context.seed, "forward", context.round, work.cohort.ids[i]))
+                seed_layers(module.device, work.layer_seed(work.cohort.ids[i]))
                 steps.append((descend or _descend)(work, work.client(i), module, losses[i]))
+                has_batches.append(bool(work.client(i).epoch(module.smallest_batch)))
                 target.write(place, module)
     finally:
         module.reset()
     places, made = list(work.cohort.places), torch.tensor(steps, dtype=torch.int64)
     out.loss[places] = losses / made.clamp(min=1).to(losses.device)
     out.steps[places] = made
-    out.status[places] = torch.where(made > 0, int(Status.SENT), int(Status.NO_SAMPLES))
+    out.status[places] = torch.where(torch.tensor(has_batches), int(Status.SENT), int(Status.NO_SAMPLES))
 
 
 def use_channels_last(model: nn.Module) -> None:
