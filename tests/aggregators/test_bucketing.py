@@ -42,6 +42,14 @@ def test_a_weighted_mean_behind_it_counts_a_bucket_as_much_as_its_clients() -> N
     assert Pipeline((Bucketing(size=2), Mean()))(rows).item() == pytest.approx(1.0)
 
 
+def test_behind_it_every_client_keeps_its_weight() -> None:
+    rows, weights = torch.eye(4), torch.tensor([1000.0, 10.0, 1000.0, 1000.0])
+    updates = dataclasses.replace(Updates.of(rows), weights=weights)
+    result, _ = Pipeline((Bucketing(size=2), Mean())).aggregate(updates, {}, RoundContext.for_matrix(rows))
+    torch.testing.assert_close(result.update, weights / weights.sum())
+    torch.testing.assert_close(result.influence, (weights / weights.sum()).double())
+
+
 def test_a_rule_that_needs_to_know_who_is_who_cannot_stand_behind_it() -> None:
     with pytest.raises(ConfigError, match=r"FoolsGold needs a durable identity .*; Bucketing in front hides it"):
         Pipeline((Bucketing(), FoolsGold()))

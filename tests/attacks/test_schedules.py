@@ -45,6 +45,13 @@ def test_an_attacker_of_any_number_stands_still_beyond_the_list() -> None:
     assert not Staggered((3,)).is_active(3, attacker=1)
 
 
+@pytest.mark.parametrize("schedule", [schedule for schedule, _ in CASES], ids=repr)
+@pytest.mark.parametrize("round", [0, 1, 5, 8])
+def test_an_attack_begins_before_a_round_if_anybody_attacked_earlier(schedule: Schedule, round: int) -> None:
+    earlier = any(schedule.is_active(before, attacker) for before in range(round) for attacker in range(9))
+    assert schedule.begins_before(round) == earlier
+
+
 def test_schedules_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="first=5, last=4"):
         FromTo(first=5, last=4)

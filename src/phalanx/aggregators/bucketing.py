@@ -38,6 +38,7 @@ class Bucketing(PreAggregator):
         dealt = by_id[torch.randperm(n, generator=context.generator("buckets"))]
         mixing = torch.zeros(self.rows_out(n), n, dtype=torch.float64)
         mixing[torch.arange(n) // self.size, dealt.cpu()] = 1
-        weights = mixing @ updates.weights.to(mixing)
-        mixing = (mixing / mixing.sum(dim=1, keepdim=True)).to(updates.buffers.device)
+        mixing *= updates.weights.to(mixing)
+        weights = mixing.sum(dim=1)
+        mixing = (mixing / weights[:, None]).to(updates.buffers.device)
         return updates.mixed(mixing, ids=torch.arange(len(mixing)), weights=weights), mixing

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from phalanx.attacks.schedules import Always, Never
+from phalanx.attacks.schedules import Always
 from phalanx.core import rng
 from phalanx.core.component import Component
 from phalanx.core.errors import ConfigError
@@ -36,10 +36,9 @@ class Adversary(Component):
         if self.client is not None:
             self.client.check(self.data)
 
-    @property
-    def ever_attacks(self) -> bool:
-        """Whether there are attackers whose schedule has a round."""
-        return self.who is not None and self.when != Never()
+    def attacks_within(self, rounds: int) -> bool:
+        """Whether there are attackers whose schedule has one of the first `rounds` rounds."""
+        return self.who is not None and self.when.begins_before(rounds)
 
     def malicious(self, ids: Tensor, num_clients: int, context: RoundContext) -> dict[int, int]:
         """All attackers among this round's roster ints `ids` `[k]`, attacking or not: position in `ids` -> attacker number.

@@ -90,3 +90,7 @@ class Staggered(Schedule):
     def is_active(self, round: int, attacker: int) -> bool:
         """Whether this is the attacker's round."""
         return attacker < len(self.rounds) and self.rounds[attacker] == round
+
+    def begins_before(self, round: int) -> bool:
+        """Whether one of the rounds is before this one, if there are as many attackers."""
+        return min(self.rounds) < round

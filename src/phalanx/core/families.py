@@ -382,6 +382,10 @@ class Schedule(Component, ABC, family="schedule"):
     def is_active(self, round: int, attacker: int) -> bool:
         """Whether attacker number `attacker` attacks in this round (counted from 0)."""
 
+    def begins_before(self, round: int) -> bool:
+        """Whether anybody attacks in a round before this one. As it stands it asks for attacker 0."""
+        return any(self.is_active(earlier, 0) for earlier in range(round))
+
 
 class Participation(Component, ABC, family="participation"):
     """Which clients take part in a round, and with what probability a sampled one never answers."""

@@ -62,11 +62,8 @@ def losses(record: SweepRecord) -> tuple[Losses, ...]:
 def _map(record: SweepRecord, where: str, cells: Mapping[Place, list[Cell]]) -> Losses | None:
     accuracy, success = (_means(record, cells, metric) for metric in ("accuracy", "attack_success"))
     rows, columns = (tuple(dict.fromkeys(place[axis] for place in cells)) for axis in (0, 1))
-    unattacked = frozenset(
-        column
-        for column in columns
-        if not any(cell.experiment.adversary.ever_attacks for place in cells if place[1] == column for cell in cells[place])
-    )
+    attacked = {place[1] for place in cells if any(map(_is_attacked, cells[place]))}
+    unattacked = frozenset(columns) - attacked
     clean = [value for (_, column), value in accuracy.items() if column in unattacked]
     if not clean or len(unattacked) == len(columns):
         return None
@@ -84,3 +81,7 @@ def _means(record: SweepRecord, cells: Mapping[Place, list[Cell]], metric: str) 
         if len(values) == len(seeds) and None not in values:
             found[place] = fmean(float(value) for value in values if value is not None)
     return found
+
+
+def _is_attacked(cell: Cell) -> bool:
+    return cell.experiment.adversary.attacks_within(cell.experiment.run.rounds)

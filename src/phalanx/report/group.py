@@ -43,8 +43,8 @@ class Group:
 
     @property
     def is_attacked(self) -> bool:
-        """Whether the config has attackers that ever attack."""
-        return self.experiment.adversary.ever_attacks
+        """Whether the config has attackers that attack in one of its rounds."""
+        return self.experiment.adversary.attacks_within(self.experiment.run.rounds)
 
     def finals(self, metric: str) -> list[float]:
         """The last value of a metric in each run that has one."""

@@ -29,17 +29,21 @@ class Flip(TriggerHardening):
     Adam's step on the mixed batch
     ```
     Works with the plain mean on the server and needs no trust in anyone, but most clients must do it, round for round: it
-    stands beside a robust rule, not for one. Slow: K · universal.steps passes in a client's first round and up to
-    most_steps · pair.steps in each; `CleanHardening` and `UniversalFlip` say how much of the effect is bought by which part.
+    stands beside a robust rule, not for one; and not beside every one: at `lr` 0.01 honest updates are long and unlike each
+    other, and Flame takes them for the malicious ones (docs/guides/flip-tables.md). Slow: universal.steps passes for all
+    classes in a client's first round and up to most_steps · pair.steps in each; `CleanHardening` and `UniversalFlip` say how
+    much of the effect is bought by which part.
     Triggers that no small mask imitates (warps, sinusoids) are not found. State: sizes, changes and the last triggers, at most
     K² (C + 1) H W numbers a client. The true trigger is never looked at.
 
     Reference: Zhang et al., FLIP: A Provable Defense Framework for Backdoor Mitigation in Federated Learning, ICLR 2023
     (arXiv 2210.12873), sections 3.1 and 3.2.
     Differs from the official code: universal triggers are inverted together, in the model that the round starts with
-    (`warm_up = "one_by_one"`: one before each batch, as there); pairs with the mean of the cross-entropy (`pair.loss = "sum"`);
-    sizes are not tripled, each direction has its own, and is recorded after every search; a trigger is replaced by the newest,
-    not by a larger one; of two directions the one within the limit is used alone; a batch without a trigger
+    (`warm_up = "one_by_one"`: one before each batch, as there), each from a random start and on random images (there the first
+    images of each class, and from the trigger to class 0 where the client holds that class); pairs with the mean of the
+    cross-entropy (`pair.loss = "sum"`: two-way pairs there); sizes are not tripled, each direction has its own, and the matrix
+    learns of every search (there of a pair's two searches together); a trigger is replaced by the newest, not by a larger one,
+    and one over the limit is remembered; of two directions the one within the limit is used alone; a batch without a trigger
     takes a clean step, there only where none was found (`unusable = "skip"`: never). As there, `largest` binds pairs only, the
     largest triggers go first, and the greedy choice changes its source.
 

@@ -66,6 +66,11 @@ def test_with_own_knowledge_only_the_clean_rows_of_the_attackers_count() -> None
     assert crafted.rows.tolist() == [[0], [0]]
 
 
+def test_an_attacker_who_sees_only_his_own_row_has_no_room_and_says_so() -> None:
+    crafted = craft(ALittleIsEnough(1.5, knowledge="own"), None, torch.tensor([[1.0, 2.0]]), n=10)
+    assert (crafted.rows.tolist(), crafted.metrics["room"]) == ([[1, 2]], 0)
+
+
 def test_one_attacker_and_one_honest_row_are_enough_to_go_on() -> None:
     assert ALittleIsEnough()(torch.tensor([[1.0, 2.0]]), num_byzantine=1).tolist() == [[1, 2]]
 

@@ -25,6 +25,16 @@ def test_with_its_own_rows_alone_the_values_are_three_to_four_deviations_away() 
     assert ((rows[:, 1] >= -3 + 6) & (rows[:, 1] <= -3 + 8)).all()
 
 
+def test_who_sees_only_his_own_row_sends_it_and_says_so() -> None:
+    own = torch.tensor([[1.0, -5.0]])
+    view = AttackView(own=own, own_clean=lambda: own, num_updates=10)
+    crafted, _ = FangTrim(knowledge="own").craft(view, {}, RoundContext.for_matrix(own))
+    assert crafted.rows.equal(own)
+    assert crafted.metrics == {"room": 0}
+    honest = AttackView(own=own, own_clean=lambda: own, num_updates=10, honest=torch.tensor([[1.0, -5.0], [2.0, 3.0]]))
+    assert FangTrim().craft(honest, {}, RoundContext.for_matrix(own))[0].metrics == {"room": 1}
+
+
 def test_it_moves_the_trimmed_mean_and_the_median_against_the_honest_mean_more_than_random_rows_would() -> None:
     honest = 1 + torch.randn(16, 400, generator=torch.Generator().manual_seed(0))
     malicious = FangTrim()(honest, num_byzantine=4)

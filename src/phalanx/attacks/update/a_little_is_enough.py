@@ -15,7 +15,8 @@ class ALittleIsEnough(Colluding):
 
     By default z is the largest shift for which enough honest rows lie farther out than the attackers to make a majority with
     them: `z = Φ⁻¹((n − ⌊n/2 + 1⌋) / (n − f))`. That is 0.21 at n = 30, f = 6, zero at 10/2 and negative at 10/1: for z <= 0
-    there is *no room to attack*, and the metric `room` is 0 (it is 1 otherwise). Experiments commonly give z = 1.5.
+    there is *no room to attack*, nor where the rows do not differ, as one attacker's own; the metric `room` is then 0, else 1.
+    Experiments commonly give z = 1.5.
 
     Weak where honest updates hardly differ, and against rules that use correlations between coordinates. The std is the
     population's. O(h d) time, O(d) memory beyond the rows.
@@ -37,8 +38,9 @@ class ALittleIsEnough(Colluding):
         """One shifted row for all attackers (one memory, seen f times); metrics `z` and `room`."""
         z = largest_shift(view.num_updates, view.num_byzantine) if self.z is None else self.z
         mean, std = moments(view.reference())
+        room = z > 0 and bool(std.any())
         row: Tensor = mean.sub_(std, alpha=z)
-        return Crafted(row.expand(view.num_byzantine, -1), {"z": z, "room": float(z > 0)}), state
+        return Crafted(row.expand(view.num_byzantine, -1), {"z": z, "room": float(room)}), state
 
 
 def largest_shift(n: int, f: int) -> float:

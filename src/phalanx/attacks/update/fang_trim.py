@@ -32,11 +32,12 @@ class FangTrim(Colluding):
     b: Annotated[float, Field(ge=1, le=LARGEST_FLOAT32)] = 2.0
 
     def craft(self, view: AttackView, state: State, context: RoundContext) -> tuple[Crafted, State]:
-        """Rows drawn for each attacker on its own."""
+        """Rows drawn for each attacker on its own; metric `room`, 0 for one who sees only his own row and sends it."""
         nearer, farther = self._edges(view.reference())
         generator = context.generator("fang trim")
         share = torch.rand(view.num_byzantine, len(nearer), generator=generator, dtype=nearer.dtype).to(nearer.device)
-        return Crafted(nearer + share * (farther - nearer)), state
+        room = self.is_omniscient or not nearer.equal(farther)
+        return Crafted(nearer + share * (farther - nearer), {"room": float(room)}), state
 
     def _edges(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Where the malicious values may begin and end, `[d]` each."""
