@@ -117,10 +117,13 @@ def test_a_rule_that_does_not_attribute_stays_so() -> None:
     assert aggregate(Pipeline((NearestNeighborMixing(num_byzantine=1), TrimmedMean(num_byzantine=1)))).influence is None
 
 
-def test_flame_behind_a_clip_keeps_its_metrics_and_buffers() -> None:
-    result = aggregate(Pipeline((ClipNorm(max_norm=1.0), Flame())))
-    assert "acceptance" in result.metrics
-    assert result.buffers is not None
+def test_flame_behind_a_clip_keeps_its_metrics() -> None:
+    assert "acceptance" in aggregate(Pipeline((ClipNorm(max_norm=1.0), Flame()))).metrics
+
+
+def test_a_mean_behind_a_stage_averages_no_buffers() -> None:
+    assert aggregate(Pipeline((Mean(),))).buffers is not None
+    assert aggregate(Pipeline((ClipNorm(max_norm=1.0), Mean()))).buffers is None
 
 
 @pytest.mark.parametrize("stages", [(), (ClipNorm(max_norm=1.0),), (Mean(), ClipNorm(max_norm=1.0)), (Mean(), Mean())])

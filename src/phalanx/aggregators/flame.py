@@ -23,7 +23,8 @@ class Flame(Aggregator):
     Made against backdoors. It tolerates fewer than n/2 attackers: a tight clique of ⌊n/2⌋ + 1 is taken for the majority, and
     the honest ones are rejected. About 40 % of homogeneous honest rows are rejected by construction (`acceptance` in the
     metrics): do not use it where every client's data must count. `space="model"` compares whole models (the paper), "update"
-    differences. Float buffers are averaged over the accepted and never noised. Time O(n² d) in float64, memory O(n²).
+    differences. Float buffers are the median of the accepted, never noised: a cluster of updates says nothing of the statistics
+    that come with them. Time O(n² d) in float64, memory O(n²).
 
     Reference: Nguyen et al., FLAME: Taming Backdoors in Federated Learning, USENIX Security 2022 (arXiv 2101.02281),
     Algorithm 1.
@@ -47,7 +48,6 @@ class Flame(Aggregator):
             Aggregate(
                 update + std * _standard_normal(update, context),
                 influence=influence,
-                buffers=updates.buffers[accepted].mean(dim=0),
                 metrics={
                     "accepted": float(accepted.sum()),
                     "acceptance": float(accepted.double().mean()),

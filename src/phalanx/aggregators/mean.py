@@ -12,7 +12,8 @@ from phalanx.core.types import Aggregate, RoundContext, State, Updates
 class Mean(Aggregator):
     """Weighted mean of the updates, by the server's own weights: Σ w_i x_i / Σ w_i.
 
-    No defence: one client can move it anywhere. Use it where every client is trusted, or as the baseline. Time O(n d).
+    No defence: one client can move it anywhere. Use it where every client is trusted, or as the baseline. Float buffers are
+    averaged alike. Time O(n d).
 
     Raises: PreconditionError if no update has a positive weight.
     Reference: McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017
@@ -26,7 +27,9 @@ class Mean(Aggregator):
 
     def combine(self, updates: Updates, state: State, context: RoundContext) -> tuple[Aggregate, State]:
         shares = shares_of(updates, who="Mean")
-        return Aggregate(updates.weighted_sum(shares), influence=shares), state
+        buffers, weights = updates.buffers, updates.weights.to(updates.buffers)
+        mean = (weights[:, None] * buffers).sum(dim=0) / weights.sum()
+        return Aggregate(updates.weighted_sum(shares), influence=shares, buffers=mean), state
 
 
 def shares_of(updates: Updates, *, who: str) -> Tensor:

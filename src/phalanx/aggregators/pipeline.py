@@ -89,6 +89,8 @@ class Pipeline(Aggregator):
             updates, mixing = stage.transform(updates, context)
             mixings += [] if mixing is None else [mixing]
         aggregate, state = self.rule.aggregate(updates, state, context)
+        if self.before:  # a stage is there to stand something: its mean is not to be had around it, by the buffers
+            aggregate = replace(aggregate, buffers=None)
         if mixings:  # scores and places of mixed rows are nobody's
             aggregate = replace(aggregate, scores=None, embedding=None)
         if aggregate.influence is None:

@@ -117,8 +117,8 @@ class Aggregate:
     `update` `[d]`, or None: keep the model, the server does not step. `influence` `[n]` is each row's weight in the result
     (0 = rejected), or None where the rule does not attribute. `scores` `[n]` say how suspicious each row is to a rule that
     measures it (more is worse, NaN: not judged). `embedding` `[n, 2]`: where a rule that maps rows to a plane saw each, for
-    pictures; a rule with root data has the server's own update at the origin. `buffers` `[b]`, or None: the server averages
-    the clients', weighted by influence. `metrics` are numbers worth a line in the events.
+    pictures; a rule with root data has the server's own update at the origin. `buffers` `[b]`, or None: the server takes
+    the median of the influential clients'. `metrics` are numbers worth a line in the events.
     """
 
     update: Tensor | None
