@@ -27,6 +27,12 @@ def test_the_table_has_both_accountants_and_a_statement_of_each(capsys):
     assert all("each example · add/remove · δ = 1e-05 · Poisson sampling" in line for line in statements)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_without_noise_worth_the_name_epsilon_is_infinite_and_said_to_be(noise, capsys):
+    show_plan("example", "poisson", None, as_json=False, **KNOWN, noise_multiplier=noise)
+    assert "ε = ∞" in capsys.readouterr().out
+
+
 def test_json_holds_the_plan_its_statement_and_the_curve(capsys):
     by_pld, by_rdp = document(capsys, **KNOWN, noise_multiplier=2.0)
     assert (by_pld["accountant"], by_rdp["accountant"]) == ("pld", "rdp")

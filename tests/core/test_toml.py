@@ -89,6 +89,11 @@ def test_any_text_is_a_setting_or_a_config_error(text):
         assert table == value or value != value  # a NaN is what `nan` means
 
 
+def test_a_setting_as_deep_as_no_config_is_refused():
+    with pytest.raises(ConfigError, match="at most 50 tables before its field; got 2999"):
+        override({}, ".".join(["a"] * 3000), 1)
+
+
 def test_a_setting_reaches_deep_and_makes_the_tables_on_its_way():
     table = {"a": {"b": 1}}
     override(table, "a.c.d", 2)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from phalanx.cli import commands, flower_commands
+from phalanx.cli.terminal import printable
 from phalanx.core.errors import (
     CapabilityError,
     ConfigError,
@@ -84,5 +85,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    typer.echo(f"phalanx: {message}", err=True)
+    typer.echo(f"phalanx: {printable(message)}", err=True)
     sys.exit(code)

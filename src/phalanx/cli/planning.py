@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -84,7 +85,7 @@ def _table(plans: list[PrivacyPlan], curves: list[list[tuple[int, float]]]) -> T
     table.add_row("noise multiplier z", *(f"{rounded_up(plan.noise_multiplier, 5):g}" for plan in plans))
     table.add_row("steps T", *(f"{plan.steps:,}" for plan in plans))
     table.add_row("sample rate q", *(f"{plan.sample_rate:g}" for plan in plans))
-    top = max((epsilon for curve in curves for _, epsilon in curve), default=0.0)
+    top = max((epsilon for curve in curves for _, epsilon in curve if isfinite(epsilon)), default=0.0)
     table.add_row("ε over the steps", *(spark([epsilon for _, epsilon in curve], width=POINTS, top=top) for curve in curves))
     for name, share in (("a quarter of them", 4), ("half of them", 2)):
         table.add_row(f"ε after {name}", *(shown(curve[(len(curve) - 1) // share][1]) for curve in curves))

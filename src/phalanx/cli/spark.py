@@ -1,19 +1,23 @@
 """A series as one line of block characters."""
 
 from collections.abc import Sequence
+from math import isfinite
 from statistics import fmean
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def spark(values: Sequence[float | None], *, width: int, top: float = 1.0) -> str:
-    """At most `width` characters from 0 to `top`, each the mean of as many values; a gap where there is none.
+    """At most `width` characters from 0 to `top`, each the mean of as many values; a gap where no finite one is.
 
     >>> spark([0.0, 0.5, 1.0], width=10), spark([0.0, 0.0, 1.0, 1.0], width=2), spark([None, 9.0], width=10)
     ('▁▅█', '▁█', ' █')
     """
     size = max(1, -(-len(values) // width))
-    bins = [[value for value in values[start : start + size] if value is not None] for start in range(0, len(values), size)]
+    bins = [
+        [value for value in values[start : start + size] if value is not None and isfinite(value)]
+        for start in range(0, len(values), size)
+    ]
     return "".join(_block(fmean(found), top) if found else " " for found in bins)
 
 

@@ -12,12 +12,12 @@ from phalanx.core.families import InversionAttack
 from phalanx.core.numbers import Probability
 from phalanx.privacy.accountants import LARGEST, AccountantName
 
-DEVICE = r"^(auto|cpu|cuda(:[0-9]{1,3})?)$"
+DEVICE = r"^(auto|cpu|cuda(:([0-9]|[1-9][0-9]|1[01][0-9]|12[0-7]))?)$"  # torch counts beyond 127 from the start again
 
 
 def _device(name: str) -> str:
     if not re.fullmatch(DEVICE, name):
-        raise ValueError(f"a device is auto, cpu, cuda or cuda:N; got {name!r}.")
+        raise ValueError(f"a device is auto, cpu, cuda or cuda:N, N at most 127; got {name!r}.")
     return name
 
 

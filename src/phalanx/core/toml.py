@@ -7,6 +7,9 @@ from typing import Any
 
 from phalanx.core.errors import ConfigError
 
+_DEEPEST = 50
+"""Tables around a field that `--set` names: no config has nearly as many, and Python's stack ends at some hundred."""
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a table.
@@ -47,6 +50,8 @@ def override(table: dict[str, Any], dotted: str, value: Any) -> None:
     {'aggregator': {'kind': 'mean'}}
     """
     *parents, name = dotted.split(".")
+    if len(parents) > _DEEPEST:
+        raise ConfigError(f"A setting has at most {_DEEPEST} tables before its field; got {len(parents)}: {dotted[:40]}…")
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
