@@ -12,6 +12,7 @@ BEGIN, END = "<!-- methods: written by python docs/hooks/readme.py -->", "<!-- e
 TITLES = {
     "aggregator": "Rules",
     "pre_aggregator": "Before the rule",
+    "trainer": "Training at the clients",
     "update_attack": "Attacks on updates",
     "data_attack": "Attacks on data",
     "client_attack": "Attacks on training",
