@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 from flwr.app import Context, RecordDict
+from flwr.supercore.utils import is_valid_name
 
 from phalanx.cli import federating
 from phalanx.cli.main import app as command
@@ -92,13 +93,43 @@ def test_only_the_app_itself_travels_to_the_nodes(project):
     }
 
 
-def test_the_written_apps_run(project, monkeypatch, tmp_path):
+def test_the_written_apps_run(monkeypatch, tmp_path):
+    (tmp_path / "e.toml").write_text(EXPERIMENT)
+    project = tmp_path / "running"  # its modules stay imported: other tests' projects have other names
+    phalanx("flower", "init", tmp_path / "e.toml", project)
     monkeypatch.syspath_prepend(project)
-    client, server = (importlib.import_module(f"my_federation.{name}") for name in ("client", "server"))
+    client, server = (importlib.import_module(f"running.{name}") for name in ("client", "server"))
     config = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
     grid = InProcessGrid([client.app] * 3)
     server.app(grid, Context(1, 1, {}, RecordDict(), {**config, "round-seconds": 1}))
     assert (project / "federation" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "package"),
+    [
+        ("phalanx", "app_phalanx"),
+        ("torch", "app_torch"),
+        ("Json", "app_json"),
+        ("class", "app_class"),
+        ("3 nodes", "app_3_nodes"),
+        ("app😀", "app"),
+        ("größe", "gr_e"),
+        ("連合", "federation"),
+        ('a "b" \\c', "a_b_c"),
+        ("a-federation-of-hospitals-in-the-north-of-the-country", "a_federation_of_hospitals_in_the_north_of_the_country"),
+    ],
+)
+def test_an_app_has_a_name_that_packagers_take_and_that_shadows_nothing(tmp_path, folder, package):
+    (tmp_path / "e.toml").write_text(EXPERIMENT)
+    phalanx("flower", "init", tmp_path / "e.toml", tmp_path / folder)
+    table = tomllib.loads((tmp_path / folder / "pyproject.toml").read_text(encoding="utf-8"))
+    app = table["tool"]["flwr"]["app"]
+    assert (tmp_path / folder / package / "client.py").exists()
+    assert app["components"]["serverapp"] == f"{package}.server:app"
+    assert app["config"]["folder"] == str(tmp_path / folder / "federation")
+    assert table["project"]["name"].isascii()
+    assert is_valid_name(table["project"]["name"])[0]
 
 
 def test_an_experiment_that_flower_cannot_run_is_refused_before_anything_is_written(tmp_path):
