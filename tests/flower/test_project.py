@@ -191,6 +191,22 @@ def test_the_certificate_is_for_the_names_that_the_server_is_reached_by(tmp_path
     assert not server.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["müller.example", "https://superlink:9443", "superlink:9443", "", "a..b", "-a.b", "10.0.0.300", "a.b\n", "a." * 127 + "b"],
+)
+def test_a_host_that_no_node_could_verify_is_refused_before_anything_is_written(tmp_path, host):
+    with pytest.raises(ConfigError, match="A host is an IP address or a name in ASCII"):
+        phalanx("flower", "keys", tmp_path / "keys", "--host", host)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("host", ["superlink", "xn--mller-kva.example", "fd00::7", "3com.example", "flower_superlink"])
+def test_a_host_that_nodes_reach_is_taken(tmp_path, host):
+    make_keys(tmp_path / "keys", 1, [host])
+    keys.check_keys(tmp_path / "keys", 1)
+
+
 def test_a_nodes_key_pair_fits_together_and_is_no_other_nodes(tmp_path):
     make_keys(tmp_path / "keys", 2)
     publics = []
@@ -214,7 +230,7 @@ def test_keys_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
         patch.setattr(keys, "_write", write_until_killed)
         with pytest.raises(KeyboardInterrupt):
             make_keys(tmp_path / "keys", 1)
-    assert not (tmp_path / "keys").exists()
+    assert not list(tmp_path.iterdir())
     make_keys(tmp_path / "keys", 1)
     keys.check_keys(tmp_path / "keys", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["keys"]
@@ -232,8 +248,9 @@ def test_too_few_keys_and_old_ones_are_refused_in_a_sentence(tmp_path, monkeypat
 
 def test_keys_are_never_overwritten(tmp_path):
     make_keys(tmp_path / "keys", 1)
-    with pytest.raises(ConfigError, match="never overwritten"):
-        make_keys(tmp_path / "keys", 1)
+    for folder in (tmp_path / "keys", Path("/")):
+        with pytest.raises(ConfigError, match="never overwritten"):
+            make_keys(folder, 1)
 
 
 def test_every_row_of_the_fault_table_names_a_test_that_there_is():
