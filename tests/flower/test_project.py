@@ -132,6 +132,17 @@ def test_an_app_has_a_name_that_packagers_take_and_that_shadows_nothing(tmp_path
     assert is_valid_name(table["project"]["name"])[0]
 
 
+def test_the_written_server_says_which_number_cannot_be(monkeypatch, tmp_path):
+    (tmp_path / "e.toml").write_text(EXPERIMENT)
+    project = tmp_path / "counting"
+    phalanx("flower", "init", tmp_path / "e.toml", project)
+    monkeypatch.syspath_prepend(project)
+    server = importlib.import_module("counting.server")
+    config = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    with pytest.raises(ConfigError, match=r"quorum=1\.5"):
+        server.app(InProcessGrid([]), Context(1, 1, {}, RecordDict(), {**config, "quorum": 1.5, "wait-seconds": 0}))
+
+
 def test_an_experiment_that_flower_cannot_run_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "e.toml").write_text(
         EXPERIMENT + '[adversary.who]\nkind = "first_clients"\ncount = 1\n[adversary.update]\nkind = "min_max"\n'

@@ -71,10 +71,10 @@ def main(grid: Grid, context: Context) -> None:
         experiment,
         grid,
         folder=str(config["folder"]),
-        round_seconds=float(config["round-seconds"]),
-        min_nodes=int(config["min-nodes"]),
-        wait_seconds=float(config["wait-seconds"]),
-        quorum=int(config["quorum"]),
+        round_seconds=config["round-seconds"],
+        min_nodes=config["min-nodes"],
+        wait_seconds=config["wait-seconds"],
+        quorum=config["quorum"],
     )
 '''
 CLIENT = '''\
