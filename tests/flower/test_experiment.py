@@ -1,11 +1,14 @@
 """A whole experiment in Flower: honest and malicious clients, the test set, the folder that it leaves behind."""
 
 import json
+import math
+import re
 import stat
 from dataclasses import replace
 
 import pytest
 import torch
+from flwr.app import Context, Message, RecordDict
 from safetensors.torch import load_file
 
 from phalanx.aggregators import FLTrust, Krum, Mean, Tolpegin, TrimmedMean
@@ -30,6 +33,7 @@ from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError, P
 from phalanx.data import IID, Digits
 from phalanx.experiments import run
 from phalanx.flower import InProcessGrid, experiment_client, serve
+from phalanx.flower.client import number_of
 from phalanx.flower.project import write_project
 from phalanx.models import MLP
 from phalanx.report.panels.embedding import _plane
@@ -246,3 +250,30 @@ def test_a_node_without_a_part_says_so(tmp_path):
     serve(replace(DIGITS, run=RunSettings(rounds=1, seed=1)), grid, folder=folder, round_seconds=1)
     event = json.loads((folder / "events.jsonl").read_text().splitlines()[0])
     assert event["rejected"] == {"error": [5]}
+
+
+@pytest.mark.parametrize("given", [-1, 1.9, "-1", "1.9", "\u0663", "", True, math.nan], ids=ascii)
+def test_a_number_that_no_client_has_is_refused(given):
+    """-1 would be trained on the last client's samples, with the server's random numbers; 1.9 was 1."""
+    with pytest.raises(ConfigError, match=f"a whole number from 0 on; got {re.escape(repr(given))}"):
+        number_of(Context(1, 2**63, {"partition-id": given}, RecordDict(), {}))
+
+
+def test_a_number_is_taken_as_flower_hands_it_over():
+    configs = ({"partition-id": 3}, {"partition-id": "3"}, {})
+    assert [number_of(Context(1, 2**63, config, RecordDict(), {})) for config in configs] == [3, 3, 2**63]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({}, "needs a partition-id from 0 to 4 in its node config; got none."),
+        ({"partition-id": 5}, "needs a partition-id from 0 to 4 in its node config; got 5."),
+        ({"partition-id": -1}, "a whole number from 0 on; got -1"),
+    ],
+)
+def test_a_node_whose_part_there_is_not_says_what_is_needed(config, sentence):
+    grid = InProcessGrid([experiment_client(DIGITS)])
+    grid.contexts[1].node_config = config
+    [answer] = grid.send_and_receive([Message(RecordDict(), 1, "train")])
+    assert sentence in answer.error.reason

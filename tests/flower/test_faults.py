@@ -11,6 +11,7 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from phalanx.aggregators import FLTrust, Mean, TrimmedMean
@@ -20,7 +21,7 @@ from phalanx.data import RootSet
 from phalanx.flower import InProcessGrid, RobustStrategy, attacking, exchange, faulty
 from phalanx.flower.answers import believed
 from phalanx.flower.faulty import FAULTS, hanging, stale
-from phalanx.flower.inflation import inflated_to
+from phalanx.flower.inflation import MOST_WORDS, inflated_to
 from phalanx.flower.wire import UPDATE
 from phalanx.server import Screening, ServerSGD
 
@@ -316,11 +317,11 @@ def test_an_answer_that_flower_cannot_unpack_costs_its_node_the_round(twins, sma
 def test_a_small_message_that_unpacks_into_gigabytes_costs_its_node_the_round(twins, small):
     """Two megabytes travel; a thousand arrays name them two thousand times each, which would be four terabytes."""
     world = twins(replace(small, run=replace(small.run, rounds=1)))
+    contents, record = bomb(times=2000, arrays=1000)
 
     class Bomb(InProcessGrid):
         def pull_messages(self, message_ids):
             if list(message_ids) == [str(LAST)]:
-                contents, record = bomb(times=2000, arrays=1000)
                 return [inflate_object_from_contents(record, contents)]
             return super().pull_messages(message_ids)
 
@@ -344,10 +345,73 @@ def bomb(times, arrays):
     return objects, "record"
 
 
+@pytest.mark.parametrize(
+    "wordy",
+    [
+        RecordDict({"config": ConfigRecord({"x": bytes(MOST_WORDS)})}),
+        RecordDict({"config": ConfigRecord({"x": list(range(MOST_WORDS))})}),
+        RecordDict({"metrics": MetricRecord({"num-examples": [0.5] * (MOST_WORDS // 8)})}),
+        RecordDict({f"metrics{number}": MetricRecord({"loss": [float(number)] * 256}) for number in range(32)}),
+        RecordDict({"x" * MOST_WORDS: ArrayRecord()}),
+    ],
+    ids=["bytes", "integers", "metrics", "many records", "a name"],
+)
+def test_an_answer_of_many_words_costs_its_node_the_round(twins, small, wordy):
+    """Three numbers are read beside the arrays; anything else would be unpacked and kept until the round ends."""
+    world = twins(replace(small, run=replace(small.run, rounds=1)))
+
+    def adding(message, context, call_next):
+        reply = call_next(message, context)
+        reply.content = RecordDict({**reply.content, **wordy})
+        return reply
+
+    strategy = world.strategy()
+    params, _ = world.deployed(Packed([world.app()] * 5 + [world.app(adding)]), strategy)
+    assert torch.equal(params, _without(world)[0])
+    assert strategy.offences["node-6"] == {"error": 1}
+
+
+class Packed(InProcessGrid):
+    """Its answers lie there in parts, as at the SuperLink, and are unpacked while they are fetched."""
+
+    def _answer(self, node, message):
+        reply = super()._answer(node, message)
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        return reply.object_id, {name: part.deflate() for name, part in get_all_nested_objects(reply).items()}
+
+    def pull_messages(self, message_ids):
+        return [inflate_object_from_contents(*packed) for packed in super().pull_messages(message_ids)]
+
+
+def test_an_honest_answer_is_unpacked_within_its_room(twins, small, normalised):
+    world = twins(replace(small, model=normalised))
+    strategy = world.strategy()
+    assert torch.equal(world.deployed(Packed([world.app()] * 6), strategy)[0], world.deployed()[0])
+    assert not strategy.offences
+
+
+def test_what_nobody_reads_of_an_answer_is_not_kept(twins, small):
+    def adding(content):
+        return RecordDict({**content, "config": ConfigRecord({"x": b"y"})})
+
+    def failing(message, context, call_next):
+        return Message(Error(0, "y" * MOST_WORDS), reply_to=message)
+
+    world = twins(small)
+    content = RecordDict({"arrays": ArrayRecord(world.model().state_dict()), "config": ConfigRecord({"server-round": 1})})
+    messages = [Message(content, node, "train") for node in (5, 6)]
+    grid = Packed(world.grid(node_5=adding).apps.values())
+    grid.apps[LAST] = world.app(failing)
+    good, bad = exchange.exchange(grid, messages, timeout=5.0, most_bytes=10**6)
+    assert good.content.keys() == {UPDATE, "metrics"}
+    assert bad.error.reason == "The answer cannot be unpacked: ValueError."
+
+
 def test_what_is_as_large_as_it_may_be_is_unpacked():
     sent = Array(np.arange(10**6, dtype=np.float32))
     contents = {"array": sent.deflate(), **{name: chunk.deflate() for name, chunk in sent.slice_array()}}
-    for room, fits in ((len(sent.data), True), (len(sent.data) - 1, False)):
+    size = len(contents["array"]) + len(sent.data)
+    for room, fits in ((size, True), (size - 1, False)):
         with inflated_to(room), nullcontext() if fits else pytest.raises(ValueError, match="larger than any"):
             assert np.array_equal(inflate_object_from_contents("array", dict(contents)).numpy(), sent.numpy())
     assert np.array_equal(inflate_object_from_contents("array", dict(contents)).numpy(), sent.numpy())

@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 from flwr.app import Context, RecordDict
+from flwr.supercore.utils import is_valid_name
 
 from phalanx.cli import federating
 from phalanx.cli.main import app as command
@@ -92,13 +93,54 @@ def test_only_the_app_itself_travels_to_the_nodes(project):
     }
 
 
-def test_the_written_apps_run(project, monkeypatch, tmp_path):
+def test_the_written_apps_run(monkeypatch, tmp_path):
+    (tmp_path / "e.toml").write_text(EXPERIMENT)
+    project = tmp_path / "running"  # its modules stay imported: other tests' projects have other names
+    phalanx("flower", "init", tmp_path / "e.toml", project)
     monkeypatch.syspath_prepend(project)
-    client, server = (importlib.import_module(f"my_federation.{name}") for name in ("client", "server"))
+    client, server = (importlib.import_module(f"running.{name}") for name in ("client", "server"))
     config = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
     grid = InProcessGrid([client.app] * 3)
     server.app(grid, Context(1, 1, {}, RecordDict(), {**config, "round-seconds": 1}))
     assert (project / "federation" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "package"),
+    [
+        ("phalanx", "app_phalanx"),
+        ("torch", "app_torch"),
+        ("Json", "app_json"),
+        ("class", "app_class"),
+        ("3 nodes", "app_3_nodes"),
+        ("app😀", "app"),
+        ("größe", "gr_e"),
+        ("連合", "federation"),
+        ('a "b" \\c', "a_b_c"),
+        ("a-federation-of-hospitals-in-the-north-of-the-country", "a_federation_of_hospitals_in_the_north_of_the_country"),
+    ],
+)
+def test_an_app_has_a_name_that_packagers_take_and_that_shadows_nothing(tmp_path, folder, package):
+    (tmp_path / "e.toml").write_text(EXPERIMENT)
+    phalanx("flower", "init", tmp_path / "e.toml", tmp_path / folder)
+    table = tomllib.loads((tmp_path / folder / "pyproject.toml").read_text(encoding="utf-8"))
+    app = table["tool"]["flwr"]["app"]
+    assert (tmp_path / folder / package / "client.py").exists()
+    assert app["components"]["serverapp"] == f"{package}.server:app"
+    assert app["config"]["folder"] == str(tmp_path / folder / "federation")
+    assert table["project"]["name"].isascii()
+    assert is_valid_name(table["project"]["name"])[0]
+
+
+def test_the_written_server_says_which_number_cannot_be(monkeypatch, tmp_path):
+    (tmp_path / "e.toml").write_text(EXPERIMENT)
+    project = tmp_path / "counting"
+    phalanx("flower", "init", tmp_path / "e.toml", project)
+    monkeypatch.syspath_prepend(project)
+    server = importlib.import_module("counting.server")
+    config = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    with pytest.raises(ConfigError, match=r"quorum=1\.5"):
+        server.app(InProcessGrid([]), Context(1, 1, {}, RecordDict(), {**config, "quorum": 1.5, "wait-seconds": 0}))
 
 
 def test_an_experiment_that_flower_cannot_run_is_refused_before_anything_is_written(tmp_path):
@@ -160,6 +202,22 @@ def test_the_certificate_is_for_the_names_that_the_server_is_reached_by(tmp_path
     assert not server.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["müller.example", "https://superlink:9443", "superlink:9443", "", "a..b", "-a.b", "10.0.0.300", "a.b\n", "a." * 127 + "b"],
+)
+def test_a_host_that_no_node_could_verify_is_refused_before_anything_is_written(tmp_path, host):
+    with pytest.raises(ConfigError, match="A host is an IP address or a name in ASCII"):
+        phalanx("flower", "keys", tmp_path / "keys", "--host", host)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("host", ["superlink", "xn--mller-kva.example", "fd00::7", "3com.example", "flower_superlink"])
+def test_a_host_that_nodes_reach_is_taken(tmp_path, host):
+    make_keys(tmp_path / "keys", 1, [host])
+    keys.check_keys(tmp_path / "keys", 1)
+
+
 def test_a_nodes_key_pair_fits_together_and_is_no_other_nodes(tmp_path):
     make_keys(tmp_path / "keys", 2)
     publics = []
@@ -183,7 +241,7 @@ def test_keys_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
         patch.setattr(keys, "_write", write_until_killed)
         with pytest.raises(KeyboardInterrupt):
             make_keys(tmp_path / "keys", 1)
-    assert not (tmp_path / "keys").exists()
+    assert not list(tmp_path.iterdir())
     make_keys(tmp_path / "keys", 1)
     keys.check_keys(tmp_path / "keys", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["keys"]
@@ -201,8 +259,9 @@ def test_too_few_keys_and_old_ones_are_refused_in_a_sentence(tmp_path, monkeypat
 
 def test_keys_are_never_overwritten(tmp_path):
     make_keys(tmp_path / "keys", 1)
-    with pytest.raises(ConfigError, match="never overwritten"):
-        make_keys(tmp_path / "keys", 1)
+    for folder in (tmp_path / "keys", Path("/")):
+        with pytest.raises(ConfigError, match="never overwritten"):
+            make_keys(folder, 1)
 
 
 def test_every_row_of_the_fault_table_names_a_test_that_there_is():

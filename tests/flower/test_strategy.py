@@ -1,5 +1,6 @@
 """Who takes part, how long a round waits, what is refused before round 1, and how a stopped federation goes on."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +71,39 @@ class Killed(BaseException):
 def test_a_combination_that_cannot_work_is_refused_at_once(options, error, sentence):
     with pytest.raises(error, match=sentence):
         RobustStrategy(**options)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"min_nodes": math.nan},
+        {"min_nodes": 2.0},
+        {"quorum": 1.5},
+        {"quorum": True},
+        {"quorum": "1"},
+        {"quorum": 0},
+        {"wait_seconds": math.nan},
+        {"wait_seconds": -1.0},
+        {"wait_seconds": "300"},
+    ],
+    ids=str,
+)
+def test_numbers_that_cannot_be_are_refused_by_name(numbers):
+    [(name, number)] = numbers.items()
+    with pytest.raises(ConfigError, match=f"whole numbers min_nodes >= quorum >= 1 .*{name}={number!r}"):
+        RobustStrategy(aggregator=Mean(), **numbers)
+
+
+@pytest.mark.parametrize("timeout", [math.nan, math.inf, 0, -1.0, "600", None])
+def test_a_round_without_an_end_is_refused(twins, small, timeout):
+    world = twins(small)
+    with pytest.raises(ConfigError, match=f"a finite number of seconds above 0; got {timeout!r}"):
+        world.strategy().start(world.grid(), ArrayRecord(world.model().state_dict()), 1, timeout)
+
+
+def test_a_federation_may_wait_for_its_nodes_for_ever(twins, small):
+    world = twins(small)
+    assert torch.equal(world.deployed(strategy=world.strategy(wait_seconds=math.inf))[0], world.deployed()[0])
 
 
 def test_a_model_that_is_not_the_initial_one_is_refused(twins, small):

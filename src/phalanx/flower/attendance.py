@@ -13,14 +13,17 @@ from phalanx.flower.telling import LOG
 class Attendance:
     """The first round waits for `min_nodes`, later ones go on with whoever is there, down to the `quorum`.
 
+    `wait_seconds` may be `inf`.
+
     Raises: ConfigError for numbers that cannot be.
     """
 
     def __init__(self, *, min_nodes: int, quorum: int, wait_seconds: float) -> None:
-        if min_nodes < quorum or quorum < 1 or wait_seconds < 0:
+        has_counts = type(min_nodes) is type(quorum) is int and min_nodes >= quorum >= 1
+        if not (has_counts and isinstance(wait_seconds, int | float) and wait_seconds >= 0):  # nan is not, either
             raise ConfigError(
-                "A federation needs min_nodes >= quorum >= 1 and wait_seconds >= 0; "
-                f"got min_nodes={min_nodes}, quorum={quorum}, wait_seconds={wait_seconds:g}."
+                "A federation needs whole numbers min_nodes >= quorum >= 1 and wait_seconds >= 0; "
+                f"got min_nodes={min_nodes!r}, quorum={quorum!r}, wait_seconds={wait_seconds!r}."
             )
         self.min_nodes, self.quorum, self.wait_seconds = min_nodes, quorum, wait_seconds
         self.roster = Roster()

@@ -129,8 +129,15 @@ def remember(context: Context, name: str, memory: State) -> None:
 
 
 def number_of(context: Context) -> int:
-    """A client's number, as it has it in the simulator; where nobody gave one its node id."""
-    return int(context.node_config.get("partition-id", context.node_id))
+    """A client's number, as it has it in the simulator; where nobody gave one its node id.
+
+    Raises: ConfigError for one that no client has: below 0 it would draw the server's random numbers.
+    """
+    given = context.node_config.get("partition-id", context.node_id)
+    number = int(given) if isinstance(given, str) and given.isascii() and given.isdecimal() else given
+    if type(number) is not int or number < 0:
+        raise ConfigError(f"A node's partition-id is a whole number from 0 on; got {given!r} in its node config.")
+    return number
 
 
 def round_of(message: Message) -> int:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from flwr.app import Error, Message
+from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 from google.protobuf.message import DecodeError
 
@@ -32,8 +32,8 @@ UNPACKING = (
 def exchange(grid: Grid, messages: Sequence[Message], timeout: float, most_bytes: int) -> list[Message]:
     """Send messages and return the answers that arrive within `timeout` seconds, errors of nodes among them.
 
-    One whose arrays take more than `most_bytes` is an error. An answer's metadata say whose it is: the node that was asked,
-    whatever that node wrote there itself.
+    One whose arrays take more than `most_bytes`, or whose rest more than three numbers ever would, is an error. An answer's
+    metadata say whose it is: the node that was asked, whatever that node wrote there itself.
 
     Raises: FederationError if the messages cannot be sent.
     """
@@ -79,4 +79,6 @@ def _fetch(
         return
     for reply in found:  # metadata travel with the content, and are the sender's own words
         reply.metadata.__dict__["_src_node_id"] = message.metadata.dst_node_id
+        if reply.has_content():  # until the round ends it is kept: without what nobody reads
+            reply.content = RecordDict({**reply.content.array_records, **reply.content.metric_records})
     fetched.put((number, found))

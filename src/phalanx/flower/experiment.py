@@ -14,7 +14,7 @@ from phalanx.core import rng
 from phalanx.core.errors import ConfigError
 from phalanx.core.types import Rows, Samples, State
 from phalanx.data import Federation
-from phalanx.flower.client import Task, working_app
+from phalanx.flower.client import Task, number_of, working_app
 from phalanx.flower.malicious import attack
 from phalanx.flower.preflight import check
 
@@ -32,9 +32,12 @@ def experiment_client(experiment: Experiment, *, data: Callable[[Context], Sampl
         return federation_of(experiment)
 
     def part(context: Context) -> Samples:
-        client, train = int(context.node_config["partition-id"]), federation().train
-        if client >= federation().num_clients:
-            raise ConfigError(f"This node is client {client}, but the experiment has {federation().num_clients} clients.")
+        client, train, num_clients = number_of(context), federation().train, federation().num_clients
+        if "partition-id" not in context.node_config or client >= num_clients:
+            raise ConfigError(
+                f"A node of this experiment needs a partition-id from 0 to {num_clients - 1} in its node config; got "
+                f"{context.node_config.get('partition-id', 'none')}."
+            )
         index = federation().clients[client]
         return replace(train, images=train.images[index], labels=train.labels[index])
 

@@ -4,12 +4,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
+from phalanx.core.errors import ConfigError
 from phalanx.core.events import Event, Sink, Value
 from phalanx.core.types import Rows
 from phalanx.flower.answers import Asked, receive
@@ -131,8 +133,10 @@ class Guarded(Strategy, ABC):
     ) -> Result:
         """All rounds, or as many as `stopped` allows. One waits for at most `timeout` seconds, and ends when all have answered.
 
-        Raises: FederationError if too few nodes are there.
+        Raises: ConfigError for a time that does not end; FederationError if too few nodes are there.
         """
+        if not (isinstance(timeout, int | float) and 0 < timeout < inf):
+            raise ConfigError(f"A round needs a time to end: a finite number of seconds above 0; got {timeout!r}.")
         self.summary()
         self._timeout = timeout
         self._wire = self._rows = self._state = None  # an earlier run's momentum and memory are its own

@@ -6,6 +6,7 @@ node-1, node-1.pub  a node's key pair; the public half is registered at the Supe
 """
 
 import os
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -22,6 +23,9 @@ from phalanx.core.errors import CheckpointError, ConfigError
 
 LOCAL = ("127.0.0.1", "localhost")
 DAYS = 90
+LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+NAME = re.compile(rf"({LABEL}\.)*(?![0-9]+$){LABEL}", re.ASCII | re.IGNORECASE)  # 10.0.0.300 is none
+MOST_LETTERS = 253
 
 
 def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ()) -> None:
@@ -32,18 +36,21 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ()) -> None:
         nodes: how many node keys.
         hosts: names and addresses that the SuperLink is reached by, beside this machine's own.
 
-    Raises: ConfigError if the folder is not empty, CheckpointError if it cannot be written.
+    Raises: ConfigError if the folder is not empty or a host is none, CheckpointError if it cannot be written.
     """
-    folder = folder.resolve()
-    draft = folder.with_name(f".{folder.name}.draft")
+    folder, names = folder.resolve(), [_alternative(host) for host in (*LOCAL, *hosts)]
     try:
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder} is not empty; keys are never overwritten. Name another folder.")
         folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = folder.with_name(f".{folder.name}.draft")
         rmtree(draft, ignore_errors=True)  # of an attempt that was killed: half a set of keys is none
-        draft.mkdir(mode=0o700)
-        _write_all(draft, nodes, hosts)
-        draft.replace(folder)
+        try:
+            draft.mkdir(mode=0o700)
+            _write_all(draft, nodes, names)
+            draft.replace(folder)
+        finally:
+            rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise CheckpointError(f"The keys cannot be written into {folder}: {error.strerror}.") from None
 
@@ -66,10 +73,10 @@ def check_keys(folder: Path, nodes: int) -> None:
         )
 
 
-def _write_all(folder: Path, nodes: int, hosts: Sequence[str]) -> None:
+def _write_all(folder: Path, nodes: int, names: Sequence[x509.GeneralName]) -> None:
     authority, server = generate_private_key(SECP384R1()), generate_private_key(SECP384R1())
     ca = _certificate("Phalanx demo CA", authority, "Phalanx demo CA", authority, None)
-    certificate = _certificate("SuperLink", server, "Phalanx demo CA", authority, [*LOCAL, *hosts])
+    certificate = _certificate("SuperLink", server, "Phalanx demo CA", authority, names)
     _write(folder / "ca.key", _pem(authority))
     _write(folder / "ca.crt", ca.public_bytes(Encoding.PEM))
     _write(folder / "server.key", _pem(server))
@@ -85,10 +92,10 @@ def _certificate(
     key: EllipticCurvePrivateKey,
     issuer: str,
     authority: EllipticCurvePrivateKey,
-    hosts: Sequence[str] | None,
+    names: Sequence[x509.GeneralName] | None,
 ) -> x509.Certificate:
-    """A certificate for `hosts`; None: an authority's own."""
-    now, is_ca = datetime.now(UTC), hosts is None
+    """A certificate for a server of these names; None: an authority's own."""
+    now, is_ca = datetime.now(UTC), names is None
     usage = x509.KeyUsage(not is_ca, False, False, False, False, is_ca, is_ca, False, False)
     built = (
         x509.CertificateBuilder()
@@ -103,8 +110,8 @@ def _certificate(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
     )
-    if hosts is not None:
-        built = built.add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+    if names is not None:
+        built = built.add_extension(x509.SubjectAlternativeName(names), critical=False)
         built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     return built.sign(authority, hashes.SHA384())
 
@@ -113,6 +120,11 @@ def _alternative(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(host))
     except ValueError:
+        if len(host) > MOST_LETTERS or not NAME.fullmatch(host):
+            raise ConfigError(
+                "A host is an IP address or a name in ASCII, without https:// and port, such as 10.0.0.7 or "
+                f"superlink.example.org: no node could verify a certificate for {host!r}."
+            ) from None
         return x509.DNSName(host)
 
 

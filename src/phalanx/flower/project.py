@@ -1,8 +1,11 @@
 """`phalanx flower init`: an experiment as a small Flower app of five files, to be read, changed and run by `flwr run`."""
 
-import json
 import re
+from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
+
+import tomli_w
 
 from phalanx.config import Experiment
 from phalanx.core.errors import ConfigError
@@ -10,6 +13,7 @@ from phalanx.core.families import Participation
 from phalanx.flower.preflight import check
 from phalanx.server.checkpoint import write_atomically
 
+MOST_LETTERS = 32  # of an app's name, by Flower's rules
 PYPROJECT = """\
 [build-system]
 requires = ["hatchling"]
@@ -36,7 +40,7 @@ clientapp = "{package}.client:app"
 
 [tool.flwr.app.config]
 # On the server's machine: events, checkpoints, result. A new run goes on with what is there.
-folder = {folder}
+{folder}
 # How long a round waits for its slowest node.
 round-seconds = 600
 # How many nodes the first round waits for; later ones, and a resumed federation's, go on with a quorum.
@@ -67,10 +71,10 @@ def main(grid: Grid, context: Context) -> None:
         experiment,
         grid,
         folder=str(config["folder"]),
-        round_seconds=float(config["round-seconds"]),
-        min_nodes=int(config["min-nodes"]),
-        wait_seconds=float(config["wait-seconds"]),
-        quorum=int(config["quorum"]),
+        round_seconds=config["round-seconds"],
+        min_nodes=config["min-nodes"],
+        wait_seconds=config["wait-seconds"],
+        quorum=config["quorum"],
     )
 '''
 CLIENT = '''\
@@ -97,16 +101,15 @@ def write_project(experiment: Experiment, folder: Path) -> list[Path]:
     check(experiment)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder; name another one.")
-    package = re.sub(r"\W+", "_", folder.resolve().name.lower()).strip("_") or "federation"
-    package = package if package.isidentifier() else f"app_{package}"
+    package = _package(folder.resolve().name)
     clients = num_clients(experiment)
     pyproject = PYPROJECT.format(
-        name=package.replace("_", "-"),
+        name=package.replace("_", "-")[:MOST_LETTERS].strip("-"),
         package=package,
         rule=experiment.aggregator.kind,
         clients=clients,
         quorum=quorum(experiment.participation, clients),
-        folder=json.dumps(str((folder / "federation").resolve())),
+        folder=tomli_w.dumps({"folder": str((folder / "federation").resolve())}).strip(),
     )
     files = {
         "pyproject.toml": pyproject,
@@ -119,6 +122,17 @@ def write_project(experiment: Experiment, folder: Path) -> list[Path]:
     for name, text in files.items():
         write_atomically(folder / name, text.encode())
     return [folder / name for name in files]
+
+
+def _package(name: str) -> str:
+    """A folder's name as a package's, in ASCII: Python must take it for an identifier, and for no other package's name.
+
+    An app called phalanx or torch would be imported in the library's place.
+    """
+    package = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "federation"
+    while not package.isidentifier() or iskeyword(package) or find_spec(package):
+        package = f"app_{package}"
+    return package
 
 
 def quorum(participation: Participation, clients: int) -> int:

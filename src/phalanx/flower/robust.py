@@ -67,6 +67,7 @@ class Robust(Resumable):
                 f"{type(inner).__name__}. Use RobustStrategy with a rule instead."
             )
         min_nodes = max(inner.min_available_nodes, inner.min_train_nodes, 1)
+        attendance = Attendance(min_nodes=min_nodes, quorum=quorum, wait_seconds=wait_seconds)
         if aggregator.mechanism(AllClients(), min_nodes) is not None:
             raise ConfigError(f"The promise of {aggregator.kind} holds for sampling that can be counted; use RobustStrategy.")
         defence = Defence(
@@ -78,7 +79,6 @@ class Robust(Resumable):
             root=root,
             root_trainer=root_trainer,
         )
-        attendance = Attendance(min_nodes=min_nodes, quorum=quorum, wait_seconds=wait_seconds)
         super().__init__(defence, attendance, sinks=sinks, folder=folder)
         self.fraction, self.least = inner.fraction_train, inner.min_train_nodes
         attendance.refuse_quorum_above(self._size(min_nodes))

@@ -49,7 +49,7 @@ class RobustStrategy(Resumable):
             that look at the model can be used.
         root: the server's own samples, for rules such as FLTrust and SkyMask; `root_trainer` trains on them.
         input_shape: of one sample, for rules such as DeepSight that try the model; else that of the root samples.
-        min_nodes: how many nodes the first round waits for, at most `wait_seconds`; then the run fails.
+        min_nodes: how many nodes the first round waits for, at most `wait_seconds`, which may be `inf`; then the run fails.
         quorum: a round with fewer accepted updates keeps the model (but a private rule answers to any number, as its proof has
             it), one with fewer nodes waits like the first.
         embeddings: whether a round's event tells where a rule that maps updates to a plane saw each client: 20 bytes a client.
@@ -80,6 +80,7 @@ class RobustStrategy(Resumable):
         sinks: Sequence[Sink] = (),
         folder: str | Path | None = None,
     ) -> None:
+        attendance = Attendance(min_nodes=min_nodes, quorum=quorum, wait_seconds=wait_seconds)
         participation, screening = participation or AllClients(), screening or Screening()
         mechanism = aggregator.mechanism(participation, min_nodes)  # a private rule refuses what it cannot count
         if mechanism is None and privacy is not None:
@@ -107,7 +108,6 @@ class RobustStrategy(Resumable):
             input_shape=input_shape,
             embeddings=embeddings,
         )
-        attendance = Attendance(min_nodes=min_nodes, quorum=quorum, wait_seconds=wait_seconds)
         super().__init__(defence, attendance, sinks=sinks, folder=folder)
         self.server, self.participation = server or ServerSGD(), participation
         self._accounts: Accounts | None = None
