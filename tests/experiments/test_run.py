@@ -323,6 +323,36 @@ def test_events_that_no_longer_fit_on_the_disk_stop_the_run_with_one_sentence_an
     assert files_without_times(tmp_path / "a") == files_without_times(tmp_path / "straight")
 
 
+@pytest.mark.parametrize("name", [".lock", "events.jsonl", "checkpoint"])
+def test_a_strangers_folder_with_a_link_is_refused_and_nothing_outside_of_it_is_written(tmp_path, name):
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "config.toml").write_text(SMALL.to_toml())
+    (outside / "checkpoint").mkdir(parents=True)
+    for file in (".lock", "events.jsonl"):
+        (outside / file).write_text("mine")
+    if name == "checkpoint":
+        (folder / name).rmdir()
+    (folder / name).symlink_to(outside / name)
+    with pytest.raises(CheckpointError, match=rf"{name} is a symbolic link, which may lead out of its folder"):
+        resume(folder)
+    assert [(outside / file).read_text() for file in (".lock", "events.jsonl")] == ["mine", "mine"]
+    assert not list((outside / "checkpoint").iterdir())
+
+
+def test_what_a_run_replaces_may_have_been_a_link_and_its_folder_may_be_one(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "config.toml").write_text(SMALL.to_toml())
+    (tmp_path / "bashrc").write_text("mine")
+    for name in (".manifest.json.draft", "manifest.json", "model.safetensors"):
+        (tmp_path / "folder" / name).symlink_to(tmp_path / "bashrc")
+    (tmp_path / "folder" / "manifest.json").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    resume(tmp_path / "link")
+    assert (tmp_path / "bashrc").read_text() == "mine"
+    assert not (tmp_path / "folder" / "model.safetensors").is_symlink()
+
+
 def test_two_processes_do_not_share_a_folder(tmp_path):
     class Intrude:
         def emit(self, event):

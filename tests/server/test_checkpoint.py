@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from phalanx.core.errors import CheckpointError
-from phalanx.server.checkpoint import Checkpoint, newest, save, write_atomically
+from phalanx.server.checkpoint import Checkpoint, newest, save
 
 FACTS = {"experiment": "abc"}
 
@@ -44,6 +44,12 @@ def test_saving_an_earlier_round_forgets_the_future_it_replaces(folder):
     save(folder, checkpoint(25))
     assert newest(folder, FACTS)[0].round == 25
     assert not (folder / "000000030.safetensors").exists()
+
+
+def test_what_a_kill_left_of_a_write_is_cleared_away_by_the_next(folder):
+    (folder / ".000000040.safetensors.0123abcd.draft").write_bytes(b"half")
+    save(folder, checkpoint(40))
+    assert not list(folder.glob(".*"))
 
 
 def test_an_empty_folder_has_none(tmp_path):
@@ -116,15 +122,6 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(folder, monkeypat
     with pytest.raises(CheckpointError, match=r"000000040.safetensors cannot be written: No space left on device\.$"):
         save(folder, checkpoint(40))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_a_write_replaces_the_file_or_leaves_it(tmp_path):
-    path = tmp_path / "a.json"
-    write_atomically(path, b"one")
-    write_atomically(path, b"two")
-    assert path.read_bytes() == b"two"
-    with pytest.raises(CheckpointError, match="cannot be written"):
-        write_atomically(tmp_path / "missing" / "a.json", b"three")
 
 
 def test_foreign_files_in_the_folder_are_left_alone(folder):

@@ -5,14 +5,15 @@ privacy.jsonl   what each round of a private rule spends
 """
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
+from phalanx.core.files import make_subfolder
 from phalanx.server.checkpoint import Checkpoint, newest, save
+from phalanx.server.event_file import EventFile
 from phalanx.server.ledger import Ledger
 from phalanx.server.lock import locked
 from phalanx.server.state import FederationState
@@ -46,28 +47,25 @@ class Journal:
         self.folder, self.facts, self.ledger = folder, facts, Ledger(folder / "privacy.jsonl")
         self._lock = locked(folder, "federation's folder")
         try:
-            (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-            self._events = (folder / "events.jsonl").open("ab")
+            make_subfolder(folder / "checkpoint")
+            self._events = EventFile(folder / "events.jsonl")
         except OSError as error:
+            self._lock.close()
             raise CheckpointError(f"The folder {folder} cannot be used: {error.strerror}.") from None
+        except CheckpointError:
+            self._lock.close()
+            raise
 
     def emit(self, event: Event) -> None:
         """Append an event."""
-        try:
-            self._events.write(json.dumps(event.as_dict(), allow_nan=False).encode() + b"\n")
-            self._events.flush()
-        except OSError as error:
-            raise CheckpointError(f"The events in {self.folder} cannot be written: {error.strerror}.") from None
+        self._events.emit(event)
 
     def save(self, standing: Standing) -> None:
         """Write a checkpoint, whole or not at all."""
-        try:
-            os.fsync(self._events.fileno())
-        except OSError as error:
-            raise CheckpointError(f"The events in {self.folder} cannot be written: {error.strerror}.") from None
+        self._events.sync()
         parts = {"nodes": standing.ids, "offences": standing.offences, "told": standing.told}
         told = {name: json.dumps(part) for name, part in parts.items()}
-        facts = {**self.facts, **told, "events": str(self._events.tell()), "ledger": str(self.ledger.position())}
+        facts = {**self.facts, **told, "events": str(self._events.position()), "ledger": str(self.ledger.position())}
         save(self.folder / "checkpoint", Checkpoint(standing.state.round, standing.state.tensors(), facts))
 
     def close(self) -> None:
@@ -82,8 +80,7 @@ class Journal:
         """
         checkpoint, remarks = newest(self.folder / "checkpoint", self.facts)
         facts = checkpoint.facts if checkpoint else {"events": "0", "ledger": "0"}
-        self._events.truncate(int(facts["events"]))
-        self._events.seek(0, os.SEEK_END)
+        self._events.cut(int(facts["events"]))
         receipts = self.ledger.since(int(facts["ledger"]))
         if checkpoint is None:
             return Restored(None, receipts, remarks)

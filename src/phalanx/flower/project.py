@@ -7,8 +7,8 @@ from pathlib import Path
 from phalanx.config import Experiment
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Participation
+from phalanx.core.files import write_atomically
 from phalanx.flower.preflight import check
-from phalanx.server.checkpoint import write_atomically
 
 PYPROJECT = """\
 [build-system]

@@ -1,7 +1,6 @@
 """`serve`: an experiment's server, in a folder that `phalanx show` and `phalanx report` read like any run's."""
 
 import json
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +13,14 @@ from torch import nn
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event, Value
+from phalanx.core.files import write_atomically
 from phalanx.data import Federation
 from phalanx.flower.experiment import federation_of, model_of
 from phalanx.flower.preflight import check, claims_privacy
 from phalanx.flower.strategy import RobustStrategy
 from phalanx.metrics import evaluate
 from phalanx.models import model_sha256
-from phalanx.server.checkpoint import serialised, write_atomically
+from phalanx.server.checkpoint import serialised
 from phalanx.server.events import number
 
 
@@ -107,13 +107,10 @@ def _final(events: Path) -> dict[str, Value]:
 
 def _secret_seed(folder: Path) -> int:
     """The same one in a resumed federation; nobody but the server's owner can read it."""
-    path, draft = folder / "seed", folder / ".seed.draft"
+    path = folder / "seed"
     try:
         if not path.exists():
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{secrets.randbits(128)}\n")
-            draft.replace(path)
+            write_atomically(path, f"{secrets.randbits(128)}\n".encode(), mode=0o600)
         return int(path.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"The server's seed in {folder} cannot be read or written: {error}.") from None

@@ -6,7 +6,6 @@ Nothing in them can run code, and nothing that fails the digest is ever loaded.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from phalanx.core.errors import CheckpointError
+from phalanx.core.files import write_atomically
 
 KEPT = 2
 NUMBER = "[0-9]" * 9
@@ -33,33 +33,6 @@ class Checkpoint:
     facts: Mapping[str, str]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: whoever reads it, even after a crash, sees the old bytes or the new, never a part.
-
-    Raises: CheckpointError in one sentence (full disk, read-only folder …); nothing half-written stays behind.
-    """
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from None
-
-
-def sync_folder(folder: Path) -> None:
-    """See that the names of a folder's files are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint and forget all but the newest two, and any from a future that a crash undid."""
     metadata = {**checkpoint.facts, "round": str(checkpoint.round)}
@@ -69,6 +42,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     write_atomically(path.with_suffix(".json"), _seal(data))
     rounds = sorted(int(file.stem) for file in folder.glob(f"{NUMBER}.safetensors"))
     kept = [round for round in rounds if round <= checkpoint.round][-KEPT:]
+    for draft in folder.glob(f".{NUMBER}.*.draft"):  # of a write that a kill cut off
+        draft.unlink()
     for old in set(rounds) - set(kept):
         for suffix in (".json", ".safetensors"):
             (folder / f"{old:09d}{suffix}").unlink(missing_ok=True)
