@@ -23,6 +23,7 @@ from phalanx.data import IID, FromFile, Synthetic
 from phalanx.experiments import resume, run
 from phalanx.models import MLP, LogisticRegression, ResNet18
 from phalanx.server import FedAdam, FixedSize
+from phalanx.server.checkpoint import Checkpoint, newest, save
 from phalanx.training import SGD
 
 SMALL = Experiment(
@@ -229,6 +230,52 @@ def test_damaged_events_are_one_sentence(tmp_path):
     events = tmp_path / "a" / "events.jsonl"
     events.write_bytes(b"\x00" + events.read_bytes()[1:])
     with pytest.raises(CheckpointError, match=r"events\.jsonl is damaged"):
+        resume(tmp_path / "a")
+
+
+def sealed(folder, change) -> None:
+    """The newest checkpoint, changed and sealed again, as anybody can."""
+    found, _ = newest(folder / "checkpoint", {}, lambda checkpoint: checkpoint)
+    tensors, facts = dict(found.tensors), dict(found.facts)
+    change(tensors, facts)
+    save(folder / "checkpoint", Checkpoint(found.round, tensors, facts))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, facts: tensors.pop("params"),
+        lambda tensors, facts: tensors.update({"strange/x": torch.zeros(1)}),
+        lambda tensors, facts: facts.update(events="x"),
+        lambda tensors, facts: facts.update(events="-5"),
+    ],
+)
+def test_a_checkpoint_that_is_sealed_and_cannot_be_is_passed_over(tmp_path, change):
+    finished = run(SMALL, out=tmp_path / "a")
+    (tmp_path / "a" / "result.json").unlink()
+    sealed(tmp_path / "a", change)
+    remarks = []
+
+    class Remarks:
+        def emit(self, event):
+            remarks.extend(event.values.get("remarks", []))
+
+    assert resume(tmp_path / "a", sinks=[Remarks()]).summary == finished.summary
+    assert remarks == ["The checkpoint 000000006.safetensors is damaged and was not loaded."]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda tensors, facts: tensors.update(params=torch.zeros(3)), "is of another model"),
+        (lambda tensors, facts: facts.update(events="0"), r"events\.jsonl is damaged"),
+    ],
+)
+def test_a_checkpoint_of_another_form_is_one_sentence(tmp_path, change, sentence):
+    run(SMALL, out=tmp_path / "a")
+    (tmp_path / "a" / "result.json").unlink()
+    sealed(tmp_path / "a", change)
+    with pytest.raises(CheckpointError, match=sentence):
         resume(tmp_path / "a")
 
 

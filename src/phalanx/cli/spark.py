@@ -1,7 +1,6 @@
 """A series as one line of block characters."""
 
 from collections.abc import Sequence
-from statistics import fmean
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -14,7 +13,7 @@ def spark(values: Sequence[float | None], *, width: int, top: float = 1.0) -> st
     """
     size = max(1, -(-len(values) // width))
     bins = [[value for value in values[start : start + size] if value is not None] for start in range(0, len(values), size)]
-    return "".join(_block(fmean(found), top) if found else " " for found in bins)
+    return "".join(_block(sum(value / len(found) for value in found), top) if found else " " for found in bins)
 
 
 def _block(value: float, top: float) -> str:

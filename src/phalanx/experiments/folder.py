@@ -8,7 +8,6 @@ privacy.jsonl    what each round of a private run spent
 inversion/       what an inversion attack found, a PNG a round
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,11 +21,12 @@ from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
 from phalanx.core.files import make_subfolder, write_atomically
+from phalanx.core.json_files import read_json, to_json
 from phalanx.experiments.manifest import manifest
 from phalanx.experiments.sheets import encoded, sheet_path
 from phalanx.models import model_sha256
 from phalanx.server.checkpoint import Checkpoint, newest, save, serialised
-from phalanx.server.event_file import EventFile
+from phalanx.server.event_file import EventFile, read_events
 from phalanx.server.ledger import Ledger
 from phalanx.server.lock import locked
 from phalanx.simulation import FederationState, Pictures, Simulation
@@ -128,11 +128,10 @@ class RunFolder:
 
     def restore(self) -> Restored:
         """Where to go on; events are cut to it, receipts never."""
-        checkpoint, remarks = newest(self.path / "checkpoint", self.facts)
-        self._events.cut(int(checkpoint.facts["events"]) if checkpoint else 0)
-        receipts = self.ledger.since(int(checkpoint.facts.get("ledger", "0")) if checkpoint else 0)
-        state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors) if checkpoint else None
-        return Restored(state, remarks, receipts)
+        found, remarks = newest(self.path / "checkpoint", self.facts, _restored)
+        state, events, ledger = found or (None, 0, 0)
+        self._events.cut(events)
+        return Restored(state, remarks, self.ledger.since(ledger))
 
     def keep(self, pictures: Pictures) -> None:
         """Write what an inversion attack found beside the truth."""
@@ -149,10 +148,7 @@ class RunFolder:
 
         Raises: CheckpointError if the file is damaged.
         """
-        try:
-            return [json.loads(line) for line in self.events_path.read_bytes().splitlines()]
-        except (OSError, ValueError):
-            raise CheckpointError(f"{self.events_path} is damaged; delete {self.path} to start again.") from None
+        return read_events(self.events_path)
 
     def read_result(self, module: nn.Module) -> dict[str, Any]:
         """The result of a finished run, its model loaded into `module`.
@@ -169,17 +165,7 @@ class RunFolder:
         return result
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises: CheckpointError if the file does not hold one."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        value = None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is damaged; delete it, or the run folder to start again.")
-    return value
-
-
-def to_json(value: Mapping[str, Any]) -> bytes:
-    """Readable JSON that is the same bytes for the same value."""
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
+def _restored(checkpoint: Checkpoint) -> tuple[FederationState, int, int]:
+    """The state, and where its events and receipts end."""
+    state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors)
+    return state, checkpoint.position("events"), checkpoint.position("ledger") if "ledger" in checkpoint.facts else 0

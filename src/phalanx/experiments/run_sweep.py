@@ -12,8 +12,8 @@ import tomli_w
 from phalanx.core.errors import CheckpointError, ConfigError, Stopped
 from phalanx.core.events import Event
 from phalanx.core.files import refuse_link, write_atomically
+from phalanx.core.json_files import to_json
 from phalanx.core.processes import cores
-from phalanx.experiments.folder import to_json
 from phalanx.experiments.forecheck import check_machine
 from phalanx.experiments.jobs import Jobs
 from phalanx.experiments.signals import StopRequest, noted_signals

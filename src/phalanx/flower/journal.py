@@ -78,12 +78,16 @@ class Journal:
 
         Raises: CheckpointError if all checkpoints are damaged, or of another federation.
         """
-        checkpoint, remarks = newest(self.folder / "checkpoint", self.facts)
-        facts = checkpoint.facts if checkpoint else {"events": "0", "ledger": "0"}
-        self._events.cut(int(facts["events"]))
-        receipts = self.ledger.since(int(facts["ledger"]))
-        if checkpoint is None:
-            return Restored(None, receipts, remarks)
-        state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors)
-        nodes, offences, told = (json.loads(facts[name]) for name in ("nodes", "offences", "told"))
-        return Restored(Standing(state, nodes, offences, told), receipts, remarks)
+        found, remarks = newest(self.folder / "checkpoint", self.facts, _restored)
+        standing, events, ledger = found or (None, 0, 0)
+        self._events.cut(events)
+        return Restored(standing, self.ledger.since(ledger), remarks)
+
+
+def _restored(checkpoint: Checkpoint) -> tuple[Standing, int, int]:
+    """Where the federation stood, and where its events and receipts ended."""
+    state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors)
+    nodes, offences, told = (json.loads(checkpoint.facts[name]) for name in ("nodes", "offences", "told"))
+    if not (isinstance(nodes, list) and isinstance(offences, dict) and isinstance(told, dict)):
+        raise ValueError("no list of nodes, or no table")
+    return Standing(state, nodes, offences, told), checkpoint.position("events"), checkpoint.position("ledger")

@@ -4,10 +4,12 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
 from phalanx.core.files import open_regular
+from phalanx.core.json_files import parse_json
 
 
 class EventFile:
@@ -50,3 +52,19 @@ class EventFile:
         """Let go of it."""
         with suppress(OSError):  # a full disk has been told of already, by whoever wrote last
             self._file.close()
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """All events in a file, in order. Raises: CheckpointError if a line is no event, or cannot be read."""
+    try:
+        return [parse_event(line) for line in path.read_bytes().splitlines()]
+    except (OSError, ValueError):
+        raise CheckpointError(f"{path} is damaged; delete {path.parent} to start again.") from None
+
+
+def parse_event(line: bytes) -> dict[str, Any]:
+    """A line of events.jsonl. Raises: ValueError if it is none."""
+    event = parse_json(line)
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str) or not isinstance(event.get("round"), int):
+        raise ValueError("no event")
+    return event

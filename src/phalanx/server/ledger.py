@@ -13,6 +13,7 @@ from typing import Any
 
 from phalanx.core.errors import CheckpointError
 from phalanx.core.files import open_regular, sync_folder
+from phalanx.core.json_files import parse_json
 
 
 class Ledger:
@@ -56,6 +57,6 @@ class Ledger:
             with open_regular(self.path, "r+b") as file:
                 file.truncate(whole)
         try:
-            return [json.loads(line) for line in text[position:whole].splitlines()]
+            return [parse_json(line) for line in text[position:whole].splitlines()]
         except ValueError:
             raise CheckpointError(f"{self.path} is damaged: what was spent cannot be known any more.") from None

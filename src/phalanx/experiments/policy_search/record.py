@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from phalanx.core.errors import CheckpointError
 from phalanx.core.files import open_regular, refuse_link, write_atomically
-from phalanx.experiments.folder import read_json, to_json
+from phalanx.core.json_files import parse_json, read_json, to_json
 from phalanx.server.lock import locked
 
 
@@ -94,7 +94,7 @@ class PolicyRecord:
                 file.truncate(whole)
         try:
             for line in text[:whole].splitlines():
-                values = json.loads(line)
+                values = parse_json(line)
                 self.scored[values["number"]] = ScoredPolicy(**values | {"policy": tuple(values["policy"])})
         except (ValueError, KeyError, TypeError):
             raise CheckpointError(f"{self.path} is damaged; delete it to search again.") from None
