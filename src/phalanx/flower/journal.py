@@ -1,7 +1,7 @@
 """A federation's folder: what a new run goes on from after the server died, and what every round said of itself.
 
 checkpoint/     the newest two states (safetensors, sealed)     events.jsonl    one JSON object an event
-privacy.jsonl   what each round of a private rule spends
+privacy.jsonl   what each round of a private rule spends        federation.json whose the events are before the first state
 """
 
 import json
@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
-from phalanx.core.files import make_subfolder
+from phalanx.core.files import make_subfolder, write_atomically
+from phalanx.core.json_files import read_json, to_json
 from phalanx.server.checkpoint import Checkpoint, newest, save
 from phalanx.server.event_file import EventFile
 from phalanx.server.ledger import Ledger
@@ -76,12 +77,23 @@ class Journal:
     def restore(self) -> Restored:
         """Where to go on; events are cut to it, receipts are not.
 
-        Raises: CheckpointError if all checkpoints are damaged, or of another federation.
+        Raises: CheckpointError if all checkpoints are damaged, or of another federation, or there are events of nobody's.
         """
         found, remarks = newest(self.folder / "checkpoint", self.facts, _restored)
+        if found is None:
+            self._claim()
         standing, events, ledger = found or (None, 0, 0)
         self._events.cut(events)
         return Restored(standing, self.ledger.since(ledger), remarks)
+
+    def _claim(self) -> None:
+        """Before the first checkpoint this alone says whose the events are, which may be emptied to start again."""
+        path = self.folder / "federation.json"
+        if self._events.position() and not (path.exists() and read_json(path) == self.facts):
+            raise CheckpointError(
+                f"{self._events.path} holds events, but there is no checkpoint of this federation; choose another folder."
+            )
+        write_atomically(path, to_json(self.facts))
 
 
 def _restored(checkpoint: Checkpoint) -> tuple[Standing, int, int]:

@@ -1,6 +1,5 @@
 """`serve`: an experiment's server, in a folder that `phalanx show` and `phalanx report` read like any run's."""
 
-import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event, Value
 from phalanx.core.files import write_atomically
+from phalanx.core.json_files import read_json, to_json
 from phalanx.data import Federation
 from phalanx.flower.experiment import federation_of, model_of
 from phalanx.flower.preflight import check, claims_privacy
@@ -21,6 +21,7 @@ from phalanx.flower.strategy import RobustStrategy
 from phalanx.metrics import evaluate
 from phalanx.models import model_sha256
 from phalanx.server.checkpoint import serialised
+from phalanx.server.event_file import read_events
 from phalanx.server.events import number
 
 
@@ -56,8 +57,7 @@ def serve(
     folder = Path(folder)
     _claim(folder, experiment)
     if (folder / "result.json").exists():
-        finished: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
-        return finished
+        return _finished(folder, experiment)
     federation = federation_of(experiment)
     model = model_of(experiment, federation.train)
     strategy = RobustStrategy(
@@ -81,6 +81,7 @@ def serve(
     test = _test(experiment, federation, model, strategy)
     result = strategy.start(grid, ArrayRecord(model.state_dict()), experiment.run.rounds, round_seconds, evaluate_fn=test)
     model.load_state_dict(result.arrays.to_torch_state_dict())
+    write_atomically(folder / "model.safetensors", serialised(model.state_dict()))
     summary = {
         "experiment": experiment.digest(),
         "rounds": experiment.run.rounds,
@@ -89,15 +90,21 @@ def serve(
     }
     summary |= {} if strategy.stopped is None else {"stopped": strategy.stopped}
     summary |= {} if strategy.spent is None else {"privacy": strategy.spent}
-    write_atomically(folder / "model.safetensors", serialised(model.state_dict()))
-    write_atomically(folder / "result.json", json.dumps(summary, indent=2, sort_keys=True).encode() + b"\n")
+    write_atomically(folder / "result.json", to_json(summary))
     return summary
+
+
+def _finished(folder: Path, experiment: Experiment) -> dict[str, Any]:
+    result = read_json(folder / "result.json")
+    if result.get("experiment") != experiment.digest():
+        raise CheckpointError(f"The result in {folder} is not this federation's; delete result.json and start it again.")
+    return result
 
 
 def _final(events: Path) -> dict[str, Value]:
     """The numbers of the last round and test, of which an earlier process may have told."""
     row = dict[str, Value]()
-    for event in map(json.loads, events.read_text(encoding="utf-8").splitlines()):
+    for event in read_events(events):
         plain: dict[str, Value] = {
             name: value for name, value in event.items() if isinstance(value, int | float) or value is None
         }
