@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from phalanx import Experiment
 from phalanx.core import rng
 from phalanx.core.families import Dataset, InversionAttack
+from phalanx.core.files import write_atomically
 from phalanx.core.types import DataSplit
 from phalanx.data import ATS
 from phalanx.experiments import Cell, Sweep
 from phalanx.inversion import DLG, InvertingGradients, PolicyAware, TransformAware, leak_of
 from phalanx.metrics import psnr
 from phalanx.models import Pretrained, SigmoidCNN
-from phalanx.server.checkpoint import serialised, write_atomically
+from phalanx.server.checkpoint import serialised
 
 ATTACKERS = ("naive", "translation", "policy")
 """Who knows nothing of the policy; that images may have been shifted; the policy itself."""

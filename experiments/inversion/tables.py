@@ -17,8 +17,8 @@ from measuring import ATTACKERS, Measured, by_setting, measured, policies_of
 from rich.console import Console
 from rich.progress import track
 
+from phalanx.core.files import write_atomically
 from phalanx.experiments import Cell, Sweep, SweepRecord
-from phalanx.server.checkpoint import write_atomically
 
 REPORTED = {
     ("CIFAR-100, ResNet-20", ""): "13.88, 76.88 %",

@@ -1,6 +1,7 @@
 """`phalanx show`: a run of any state, and a sweep, as text and as JSON; what is damaged is one sentence."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -144,6 +145,9 @@ def test_kept_rounds_and_a_backdoor_that_lives_on_are_told(tmp_path, capsys):
         ("manifest.json", "[]", "manifest.json is damaged"),
         ("manifest.json", '{"versions": []}', "manifest.json is damaged"),
         ("events.jsonl", '{"event": "evaluation", "round": 0, "accuracy": "high"}\n', "are damaged, or another version's"),
+        ("result.json", "[" * 100_000, "result.json is damaged"),
+        ("manifest.json", '{"data": ' + "[" * 500 + "]" * 500 + "}", "manifest.json is damaged"),
+        ("events.jsonl", "[" * 100_000 + "\n", "events.jsonl is damaged"),
     ],
 )
 def test_a_damaged_folder_is_one_sentence_and_stays_as_it_is(copy, name, content, message):
@@ -153,6 +157,41 @@ def test_a_damaged_folder_is_one_sentence_and_stays_as_it_is(copy, name, content
         show_folder(copy, as_json=True)
     assert "\n" not in str(error.value)
     assert before == {path: path.read_bytes() for path in sorted(copy.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("result.json", {"final": {"accuracy": float("nan")}}),
+        ("result.json", {"final": {"accuracy": 10**400}}),
+        ("result.json", {"final": {"accuracy": [1]}}),
+        ("result.json", {"final": {"accuracy": 1e308}}),
+        ("result.json", {"privacy": {"epsilon": 1}}),
+        ("result.json", {"privacy": [1]}),
+        ("result.json", {"stopped": [1]}),
+        ("manifest.json", {"parameters": "many"}),
+        ("events.jsonl", {"kept_model": [1]}),
+        ("events.jsonl", {"tpr": 1e308}),
+        ("events.jsonl", {"seconds": {"train": 1e308}}),
+    ],
+)
+def test_what_is_well_formed_and_cannot_be_is_one_sentence_and_no_traceback(copy, name, change):
+    path = copy / name
+    if name == "events.jsonl":
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(event | change) + "\n" for event in events))
+    else:
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    for as_json in (True, False):
+        with pytest.raises(CheckpointError, match="damaged"):
+            show_folder(copy, as_json=as_json)
+
+
+def test_a_lock_that_is_a_pipe_does_not_hold_up_who_looks(copy, capsys):
+    (copy / "result.json").unlink()
+    (copy / ".lock").unlink()
+    os.mkfifo(copy / ".lock")
+    assert "stopped after round 6 of 6" in shown(copy, capsys)
 
 
 def test_a_config_of_another_version_names_both(copy):
@@ -207,6 +246,18 @@ def test_equal_reasons_are_told_once_and_commands_can_be_pasted(grid, capsys):
     assert "× 3 cells, the first of them rule median, seed 2: There is no data." in text
     assert text.count("There is no data.") == 1
     assert f"phalanx report '{record.folder}'" in text
+
+
+def test_a_cell_that_nests_too_deeply_costs_only_itself(grid, capsys):
+    record = SweepRecord.read(grid)
+    first, second, third = (record.folder_of(cell) for cell in record.sweep.cells[:3])
+    (first / "result.json").write_text("[" * 100_000)
+    result = json.loads((second / "result.json").read_text())
+    (second / "result.json").write_text(json.dumps(result | {"final": {"accuracy": "high"}}))
+    (third / "manifest.json").write_text("[" * 100_000)
+    text = shown(grid, capsys)
+    assert "6 cells: 4 failed, 2 not begun" in text
+    assert [f"{name} is damaged" in text for name in ("result.json", "manifest.json")] == [True, True]
 
 
 def test_a_damaged_sweep_is_one_sentence(grid):

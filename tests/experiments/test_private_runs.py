@@ -242,3 +242,13 @@ def test_the_section_at_its_defaults_changes_no_digest_and_other_values_do():
     table = PRIVATE.to_table()
     assert table.pop("privacy") == {"delta": 1e-5, "accountant": "pld"}
     assert Experiment.from_table(table).digest() == PRIVATE.digest()
+
+
+def test_a_ledger_that_is_a_link_is_neither_read_nor_written(tmp_path):
+    (tmp_path / "thesis.tex").write_text("{}\nno newline")
+    (tmp_path / "privacy.jsonl").symlink_to(tmp_path / "thesis.tex")
+    ledger = Ledger(tmp_path / "privacy.jsonl")
+    for use in (lambda: ledger.since(0), lambda: ledger.write({"round": 0})):
+        with pytest.raises(CheckpointError, match=r"privacy\.jsonl is a symbolic link"):
+            use()
+    assert (tmp_path / "thesis.tex").read_text() == "{}\nno newline"

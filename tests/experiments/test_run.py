@@ -23,6 +23,7 @@ from phalanx.data import IID, FromFile, Synthetic
 from phalanx.experiments import resume, run
 from phalanx.models import MLP, LogisticRegression, ResNet18
 from phalanx.server import FedAdam, FixedSize
+from phalanx.server.checkpoint import Checkpoint, newest, save
 from phalanx.training import SGD
 
 SMALL = Experiment(
@@ -232,6 +233,52 @@ def test_damaged_events_are_one_sentence(tmp_path):
         resume(tmp_path / "a")
 
 
+def sealed(folder, change) -> None:
+    """The newest checkpoint, changed and sealed again, as anybody can."""
+    found, _ = newest(folder / "checkpoint", {}, lambda checkpoint: checkpoint)
+    tensors, facts = dict(found.tensors), dict(found.facts)
+    change(tensors, facts)
+    save(folder / "checkpoint", Checkpoint(found.round, tensors, facts))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, facts: tensors.pop("params"),
+        lambda tensors, facts: tensors.update({"strange/x": torch.zeros(1)}),
+        lambda tensors, facts: facts.update(events="x"),
+        lambda tensors, facts: facts.update(events="-5"),
+    ],
+)
+def test_a_checkpoint_that_is_sealed_and_cannot_be_is_passed_over(tmp_path, change):
+    finished = run(SMALL, out=tmp_path / "a")
+    (tmp_path / "a" / "result.json").unlink()
+    sealed(tmp_path / "a", change)
+    remarks = []
+
+    class Remarks:
+        def emit(self, event):
+            remarks.extend(event.values.get("remarks", []))
+
+    assert resume(tmp_path / "a", sinks=[Remarks()]).summary == finished.summary
+    assert remarks == ["The checkpoint 000000006.safetensors is damaged and was not loaded."]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda tensors, facts: tensors.update(params=torch.zeros(3)), "is of another model"),
+        (lambda tensors, facts: facts.update(events="0"), r"events\.jsonl is damaged"),
+    ],
+)
+def test_a_checkpoint_of_another_form_is_one_sentence(tmp_path, change, sentence):
+    run(SMALL, out=tmp_path / "a")
+    (tmp_path / "a" / "result.json").unlink()
+    sealed(tmp_path / "a", change)
+    with pytest.raises(CheckpointError, match=sentence):
+        resume(tmp_path / "a")
+
+
 def test_a_run_does_not_go_on_with_another_partition(tmp_path):
     deal = tmp_path / "deal.json"
     deal.write_text(json.dumps([list(range(start, start + 20)) for start in range(0, 200, 20)]))
@@ -321,6 +368,36 @@ def test_events_that_no_longer_fit_on_the_disk_stop_the_run_with_one_sentence_an
     resume(tmp_path / "a")
     run(rare, out=tmp_path / "straight")
     assert files_without_times(tmp_path / "a") == files_without_times(tmp_path / "straight")
+
+
+@pytest.mark.parametrize("name", [".lock", "events.jsonl", "checkpoint"])
+def test_a_strangers_folder_with_a_link_is_refused_and_nothing_outside_of_it_is_written(tmp_path, name):
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "config.toml").write_text(SMALL.to_toml())
+    (outside / "checkpoint").mkdir(parents=True)
+    for file in (".lock", "events.jsonl"):
+        (outside / file).write_text("mine")
+    if name == "checkpoint":
+        (folder / name).rmdir()
+    (folder / name).symlink_to(outside / name)
+    with pytest.raises(CheckpointError, match=rf"{name} is a symbolic link, which may lead out of its folder"):
+        resume(folder)
+    assert [(outside / file).read_text() for file in (".lock", "events.jsonl")] == ["mine", "mine"]
+    assert not list((outside / "checkpoint").iterdir())
+
+
+def test_what_a_run_replaces_may_have_been_a_link_and_its_folder_may_be_one(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "config.toml").write_text(SMALL.to_toml())
+    (tmp_path / "bashrc").write_text("mine")
+    for name in (".manifest.json.draft", "manifest.json", "model.safetensors"):
+        (tmp_path / "folder" / name).symlink_to(tmp_path / "bashrc")
+    (tmp_path / "folder" / "manifest.json").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    resume(tmp_path / "link")
+    assert (tmp_path / "bashrc").read_text() == "mine"
+    assert not (tmp_path / "folder" / "model.safetensors").is_symlink()
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):

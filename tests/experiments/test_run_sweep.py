@@ -237,19 +237,39 @@ def test_a_folder_that_is_in_use_or_a_run_s_or_no_folder_is_refused(sweep_file, 
         run_sweep(sweep_file, out=sweep_file / "out")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_one_sentence_and_leaves_no_process(sweep_file, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / f".{FILE}.draft").symlink_to("/dev/full")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_a_full_disk_is_one_sentence_and_leaves_no_process(sweep_file, tmp_path, monkeypatch):
+    out, real, full = tmp_path / "out", os.fsync, [FILE]
+
+    def sync(descriptor):
+        if any(name in os.readlink(f"/proc/self/fd/{descriptor}") for name in full):
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
     with pytest.raises(CheckpointError, match=r"^.*sweep\.toml cannot be written: No space left on device\.$"):
         run_sweep(sweep_file, out=out)
-    (out / CELLS).mkdir()
-    (out / f".{FAILURES}.draft").symlink_to("/dev/full")
+    full[:] = [FAILURES]
     sweep = Sweep.load(sweep_file, {"sweep.rule.krum.aggregator.num_byzantine": 4})
     with pytest.raises(CheckpointError, match=r"^.*failures\.json cannot be written: No space left on device\.$"):
         run_sweep(sweep, out=out, jobs=2)
     assert not multiprocessing.active_children()
+
+
+def test_a_cell_that_is_a_link_fails_alone_and_linked_cells_are_refused(sweep_file, tmp_path):
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    cells = Sweep.load(sweep_file).cells
+    (out / CELLS).mkdir(parents=True)
+    outside.mkdir()
+    (out / CELLS / cells[0].folder_name).symlink_to(outside)
+    record = run_sweep(sweep_file, out=out, jobs=2)
+    assert list(record.failures) == [cells[0].folder_name]
+    assert "is a symbolic link, which may lead out of its folder" in record.failures[cells[0].folder_name]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / CELLS).symlink_to(outside)
+    with pytest.raises(CheckpointError, match="cells is a symbolic link"):
+        run_sweep(sweep_file, out=tmp_path / "other", jobs=2)
+    assert not list(outside.iterdir())
 
 
 def test_a_killed_sweep_leaves_no_process_and_goes_on(sweep_file, tmp_path):

@@ -27,6 +27,7 @@ from phalanx.attacks import (
     ShareOfRound,
     SignFlip,
 )
+from phalanx.cli import federating
 from phalanx.cli.main import app as command
 from phalanx.config import EvaluationSettings, Experiment, RunSettings
 from phalanx.core.errors import CapabilityError, CheckpointError, ConfigError, PreconditionError
@@ -242,6 +243,33 @@ def test_a_finished_federation_is_read_back_and_another_one_refused(tmp_path):
     assert serve(DIGITS, None, folder=tmp_path) == summary
     with pytest.raises(CheckpointError, match="holds another experiment"):
         serve(replace(DIGITS, aggregator=Mean()), None, folder=tmp_path)
+
+
+def test_a_damaged_result_and_another_ones_are_not_taken_for_this_federations(tmp_path):
+    summary = federate(DIGITS, tmp_path)
+    result = tmp_path / "result.json"
+    for text, sentence in (
+        (result.read_text()[:-9], r"result\.json is damaged"),
+        (
+            json.dumps({**summary, "experiment": "0123456789"}),
+            "is not this federation's; delete result.json and start it again",
+        ),
+    ):
+        result.write_text(text)
+        with pytest.raises(CheckpointError, match=sentence):
+            serve(DIGITS, None, folder=tmp_path)
+        with pytest.raises(CheckpointError, match=r"is damaged|is not this run's"):
+            federating._tell_result({"folder": str(tmp_path)})
+
+
+def test_the_model_is_there_though_the_events_cannot_be_summed_up(tmp_path, monkeypatch):
+    def damaged(events):
+        raise CheckpointError("damaged")
+
+    monkeypatch.setattr("phalanx.flower.serving._final", damaged)
+    with pytest.raises(CheckpointError, match="damaged"):
+        federate(DIGITS, tmp_path)
+    assert load_file(tmp_path / "model.safetensors")
 
 
 def test_a_node_without_a_part_says_so(tmp_path):

@@ -407,6 +407,55 @@ def test_a_finished_run_is_read_back(twins, small, tmp_path):
     assert torch.equal(world.deployed(grid, world.strategy(folder=tmp_path))[0], first[0])
 
 
+def test_events_that_are_shorter_than_the_checkpoint_says_are_refused_at_once_and_never_filled_up(twins, small, tmp_path):
+    world, events = twins(small), tmp_path / "events.jsonl"
+    world.deployed(strategy=world.strategy(folder=tmp_path))
+    events.write_bytes(events.read_bytes()[:-9])
+    before = events.read_bytes()
+    with pytest.raises(CheckpointError, match=r"events\.jsonl is shorter than its checkpoint says; delete .* to start again"):
+        world.deployed(strategy=world.strategy(folder=tmp_path))
+    assert events.read_bytes() == before
+
+
+def test_events_of_something_else_are_not_emptied(twins, small, tmp_path):
+    world = twins(small)
+    (tmp_path / "events.jsonl").write_text("of a run\n")
+    with pytest.raises(CheckpointError, match="holds events, but there is no checkpoint of this federation"):
+        world.deployed(strategy=world.strategy(folder=tmp_path))
+    assert (tmp_path / "events.jsonl").read_text() == "of a run\n"
+    (tmp_path / "federation.json").write_text('{"federation": "another"}')
+    with pytest.raises(CheckpointError, match="there is no checkpoint of this federation"):
+        world.deployed(strategy=world.strategy(folder=tmp_path))
+
+
+def test_a_server_killed_between_the_first_event_and_the_first_checkpoint_begins_again(twins, small, tmp_path):
+    world, rounds = twins(small), small.run.rounds
+
+    def die(server_round, arrays):
+        if server_round == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.strategy(folder=tmp_path).start(
+            world.grid(), ArrayRecord(world.model().state_dict()), rounds, timeout=1, evaluate_fn=die
+        )
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 1
+    resumed = world.deployed(strategy=world.strategy(folder=tmp_path))
+    assert torch.equal(resumed[0], world.deployed()[0])
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == rounds
+
+
+def test_a_federations_folder_with_a_link_is_refused(twins, small, tmp_path):
+    world = twins(small)
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "events.jsonl").symlink_to(tmp_path / "thesis.tex")
+    for _ in range(2):  # it has let go of the lock
+        with pytest.raises(CheckpointError, match=r"events\.jsonl is a symbolic link"):
+            world.deployed(strategy=world.strategy(folder=tmp_path / "folder"))
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
 def test_two_servers_cannot_run_one_folder(twins, small, tmp_path):
     world = twins(small)
 

@@ -57,6 +57,7 @@ def test_a_damaged_or_exchanged_model_is_refused(finished, tmp_path):
     for result, model, message in (
         (told, weights[:-5], "is damaged"),
         ("[]", weights, "is damaged"),
+        ("[" * 100_000, weights, "is damaged"),
         (json.dumps({"model_sha256": "0" * 64}), weights, "is not the one of its result.json"),
     ):
         (tmp_path / "result.json").write_text(result)

@@ -1,3 +1,4 @@
+import os
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -44,6 +45,34 @@ def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path):
         write_page(tmp_path / "file" / "report.html", "x")
     with pytest.raises(CheckpointError, match="cannot be written: Is a directory"):
         write_page(tmp_path, "x")
+
+
+def test_a_full_disk_leaves_the_page_and_the_plot_that_were_there(drawn, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    write_page(tmp_path / "page.html", "old")
+    (tmp_path / f"{drawn[0].name}.png").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"^The page .*page\.html cannot be written: No space left .*\. Choose another"):
+        write_page(tmp_path / "page.html", "new")
+    with pytest.raises(CheckpointError, match=r"png cannot be written: No space left on device\.$"):
+        write_plots(tmp_path, drawn)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_a_page_and_a_plot_are_not_written_through_a_link(drawn, tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    for name in ("page.html", f"{drawn[0].name}.png"):
+        (tmp_path / name).symlink_to(tmp_path / "thesis.tex")
+    write_page(tmp_path / "page.html", "new")
+    write_plots(tmp_path, drawn[:1])
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+def test_a_page_about_a_folder_whose_name_is_no_text_is_written(tmp_path):
+    write_page(tmp_path / "page.html", "run \udcff")
+    assert (tmp_path / "page.html").read_text() == "run \\udcff"
 
 
 def test_plots_that_cannot_be_written_are_one_sentence(drawn, tmp_path):

@@ -48,6 +48,14 @@ def made(subject):
     return page(subject, found)
 
 
+def test_strings_that_no_file_takes_are_shown_without_what_is_wrong_with_them(build):
+    subject = build.one()
+    folder = subject.groups[0].runs[0].folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"platform": "Linux\ud800"}))
+    assert "Linux?" in made(of_runs([RunRecord.read(folder)])).encode().decode()
+
+
 @pytest.fixture(scope="module")
 def subjects(build_in, rules, tmp_path_factory):
     build = build_in(tmp_path_factory.mktemp("runs"))

@@ -1,4 +1,5 @@
 import fcntl
+import os
 
 import pytest
 
@@ -36,3 +37,16 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"^The sweep's folder .*file/a cannot be used: Not a directory\.$"):
         locked(tmp_path / "file" / "a", "sweep's folder")
+
+
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_nobody_waits_for_it(tmp_path):
+    (tmp_path / "id_rsa").write_text("secret")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / ".lock").symlink_to(tmp_path / "id_rsa")
+    (tmp_path / "piped").mkdir()
+    os.mkfifo(tmp_path / "piped" / ".lock")
+    for name, what in (("linked", "a symbolic link"), ("piped", "no regular file")):
+        with pytest.raises(CheckpointError, match=rf"{name}/\.lock is {what}, "):
+            locked(tmp_path / name, "run folder")
+        assert not is_locked(tmp_path / name)
+    assert (tmp_path / "id_rsa").read_text() == "secret"

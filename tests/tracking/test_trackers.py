@@ -9,12 +9,13 @@ import sys
 import pytest
 
 from phalanx.config import Experiment
-from phalanx.core.errors import ConfigError
+from phalanx.core.errors import CheckpointError, ConfigError
 from phalanx.core.events import Event, RunFacts
 from phalanx.core.families import Tracker
 from phalanx.core.toml import parse_setting
 from phalanx.experiments import run
 from phalanx.tracking import MLflow, TensorBoard, WeightsAndBiases
+from phalanx.tracking.known_run import keep_run, known_run
 
 CONFIG = {"run": {"rounds": 3}, "aggregator": {"kind": "krum", "num_byzantine": 2}, "partition": {"path": "x" * 9000}}
 ROUND = Event("round", 0, {"loss": 0.5, "rejected": {}})
@@ -42,6 +43,31 @@ def test_tensorboard_shows_config_tags_and_the_final_row_as_text(tmp_path):
     assert "- phalanx.experiment: `abc`" in config
     assert 'kind = "krum"' in config
     assert "| final/accuracy | 0.75 |" in final
+
+
+@pytest.mark.parametrize(
+    "tracker, name", [(TensorBoard(), "tensorboard"), (MLflow(), "mlflow.db"), (WeightsAndBiases(), "wandb")]
+)
+def test_a_tracker_does_not_write_through_a_link_in_the_run_folder(tmp_path, tracker, name):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(CheckpointError, match=f"{name} is a symbolic link"):
+        told(tracker, tmp_path / "run")
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_where_a_tracker_stands_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "bashrc").write_text("mine")
+    (tmp_path / "tracking").mkdir()
+    (tmp_path / "tracking" / "wandb").symlink_to(tmp_path / "bashrc")
+    keep_run(tmp_path, "wandb", "0123")
+    assert known_run(tmp_path, "wandb") == "0123"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tracking").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match="tracking is a symbolic link"):
+        keep_run(tmp_path / "run", "bashrc", "0123")
+    assert (tmp_path / "bashrc").read_text() == "mine"
 
 
 def test_tensorboard_puts_runs_side_by_side_in_a_folder_of_its_own(tmp_path):
@@ -186,6 +212,7 @@ from phalanx.data import Synthetic
 from phalanx.experiments import run
 from phalanx.models import MLP
 from phalanx.tracking import MLflow, TensorBoard, WeightsAndBiases
+from phalanx.tracking.known_run import keep_run, known_run
 trackers = TensorBoard(), MLflow(), WeightsAndBiases()
 run(Experiment(run=RunSettings(rounds=2), data=Synthetic(), model=MLP(), tracking=trackers), out=sys.argv[1])
 """

@@ -17,7 +17,7 @@ from phalanx.cli.summarising import SIZES, SPREAD, brief
 from phalanx.cli.terminal import console
 from phalanx.config import Experiment
 from phalanx.core.component import Component, members
-from phalanx.core.errors import ConfigError
+from phalanx.core.errors import CheckpointError, ConfigError
 from phalanx.core.families import Dataset
 from phalanx.core.toml import parse_setting
 from phalanx.core.types import DataSplit
@@ -169,14 +169,15 @@ def _summary(counts: Tensor) -> Table:
 
 
 def _write_plot(path: Path, counts: Tensor) -> None:
+    from phalanx.report.files import write_figure
     from phalanx.report.panels.partition import MOST_CLIENTS, draw_partition
     from phalanx.report.series import thinned
-    from phalanx.report.style import PAPER, style
+    from phalanx.report.style import style
 
     ids = thinned(len(counts), MOST_CLIENTS)
+    with style():
+        figure = draw_partition(counts.sum(1).tolist(), ids, counts[ids].T.numpy(), frozenset(), wide=True)
     try:
-        with style():
-            figure = draw_partition(counts.sum(1).tolist(), ids, counts[ids].T.numpy(), frozenset(), wide=True)
-            figure.savefig(path, dpi=200, facecolor=PAPER)
-    except OSError as error:
-        raise ConfigError(f"The plot {path} cannot be written: {error.strerror}. Choose another place.") from None
+        write_figure(path, figure, dpi=200)
+    except CheckpointError as error:
+        raise ConfigError(f"The plot {error} Choose another place.") from None

@@ -1,6 +1,5 @@
 """`phalanx flower init`, `keys`, `up` and `resume`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ from phalanx.cli.terminal import console
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError, ConfigError, PrivacyBudgetExhausted
 from phalanx.core.toml import parse_setting, read_toml
+from phalanx.experiments import RunRecord
+from phalanx.experiments.privacy import stated
 from phalanx.experiments.signals import Signalled, stop_signals
 
 try:
@@ -96,20 +97,19 @@ def _nodes(app: Path) -> int:
 def _tell_result(config: dict[str, Any]) -> None:
     """What the server wrote, if it is this machine's to read.
 
-    Raises: PrivacyBudgetExhausted if that was of fewer rounds.
+    Raises: PrivacyBudgetExhausted if that was of fewer rounds; CheckpointError if it is damaged.
     """
     folder = Path(str(config.get("folder", "")))
-    result = folder / "result.json"
-    if not result.is_file():
+    if not (folder / "result.json").is_file():
         return
-    summary = json.loads(result.read_bytes())
-    final = summary["final"]
+    record = RunRecord.read(folder)
+    final = record.final
     names = ("accuracy", "attack_success", "no_answer")
     _say(" · ".join(f"{name.replace('_', ' ')} {final[name]:.4g}" for name in names if final.get(name) is not None))
-    if spent := summary.get("privacy"):
+    if spent := stated(record):
         _say(f"Privacy: {spent['statement']}")
     _say(f"Next: phalanx show {folder}")
-    if stopped := summary.get("stopped"):
+    if stopped := (record.result or {}).get("stopped"):
         raise PrivacyBudgetExhausted(f"{stopped} The last model is in {folder}.")
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from phalanx.cli.spark import spark
 from phalanx.cli.terminal import console
-from phalanx.core.errors import ConfigError
+from phalanx.core.errors import CheckpointError, ConfigError
 from phalanx.core.privacy import Mechanism, Neighbours, Sampling, Spending, Unit
 from phalanx.privacy import PrivacyPlan, PrivacyStatement
 from phalanx.privacy.accountants import AccountantName
@@ -93,7 +93,8 @@ def _table(plans: list[PrivacyPlan], curves: list[list[tuple[int, float]]]) -> T
 
 
 def _draw(path: Path, plans: list[PrivacyPlan], curves: list[list[tuple[int, float]]]) -> None:
-    from phalanx.report.style import DASHES, LINES, PAPER, figure_with_axes, style
+    from phalanx.report.files import write_figure
+    from phalanx.report.style import DASHES, LINES, figure_with_axes
 
     if path.suffix.lower() not in (".pdf", ".png", ".svg"):
         raise ConfigError(f"--plot writes .pdf, .png, .svg; got {path.name!r}.")
@@ -106,7 +107,6 @@ def _draw(path: Path, plans: list[PrivacyPlan], curves: list[list[tuple[int, flo
     axes.set_ylim(bottom=0)
     axes.legend()
     try:
-        with style():
-            figure.savefig(path, dpi=200, facecolor=PAPER)
-    except OSError as error:
-        raise ConfigError(f"The plot {path} cannot be written: {error.strerror}. Choose another place.") from None
+        write_figure(path, figure, dpi=200)
+    except CheckpointError as error:
+        raise ConfigError(f"The plot {error} Choose another place.") from None

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import isfinite
-from statistics import fmean
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -18,7 +17,7 @@ def spark(values: Sequence[float | None], *, width: int, top: float = 1.0) -> st
         [value for value in values[start : start + size] if value is not None and isfinite(value)]
         for start in range(0, len(values), size)
     ]
-    return "".join(_block(fmean(found), top) if found else " " for found in bins)
+    return "".join(_block(sum(value / len(found) for value in found), top) if found else " " for found in bins)
 
 
 def _block(value: float, top: float) -> str:

@@ -1,5 +1,6 @@
 """A run as one JSON document: what `phalanx show --json` prints, and `phalanx show` draws."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from statistics import fmean
@@ -35,8 +36,10 @@ def run_document(record: RunRecord) -> Document:
     Raises: CheckpointError if its events are damaged or another version's.
     """
     try:
-        return _document(record)
-    except (KeyError, TypeError, ValueError, AttributeError):
+        document = _document(record)
+        json.dumps(document, allow_nan=False)  # a sum of numbers that are hardly finite is not
+        return document
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise CheckpointError(
             f"The events in {record.folder} are damaged, or another version's (Phalanx {record.version})."
         ) from None
@@ -53,7 +56,8 @@ def _document(record: RunRecord) -> Document:
         "rounds": record.experiment.run.rounds,
         "config": {name: value for name, value in record.experiment.to_table().items() if name != "tracking"},
         "version": record.version,
-        **{name: manifest.get(name) for name in ("versions", "platform", "device", "parameters", "data")},
+        **{name: manifest.get(name) for name in ("versions", "platform", "device", "data")},
+        "parameters": _number(manifest.get("parameters")),
         "clients": len(manifest.get("client_samples", ())) or None,
         "final": {name: _number(value) for name, value in record.final.items() if name not in ("event", "seconds")},
         "series": {
@@ -63,10 +67,12 @@ def _document(record: RunRecord) -> Document:
         "attackers": _attackers(rounds),
         "detection": {name: _mean(event.get(name) for event in rounds) for name in ("tpr", "fpr", "precision")},
         "rejected": dict(sum((_counts(event["rejected"]) for event in rounds), Counter[str]())),
-        "kept_model": [{"round": event["round"], "reason": event["kept_model"]} for event in rounds if event.get("kept_model")],
+        "kept_model": [
+            {"round": event["round"], "reason": _text(event["kept_model"])} for event in rounds if event.get("kept_model")
+        ],
         "survival": backdoor_survival(record),
         "privacy": stated(record),
-        "remarks": [remark for remark in (record.gap, (record.result or {}).get("stopped")) if remark is not None],
+        "remarks": [_text(remark) for remark in (record.gap, (record.result or {}).get("stopped")) if remark is not None],
         "seconds": dict(sum((Counter(event.get("seconds", {})) for event in record.events), Counter[str]())),
     }
 
@@ -126,6 +132,12 @@ def _number(value: Any) -> float | int | None:
     if value is None or isinstance(value, int | float):
         return value
     raise ValueError(f"{value!r} is no number")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"{value!r} is no text")
 
 
 def _counts(rejected: Mapping[str, Sequence[int]]) -> Counter[str]:

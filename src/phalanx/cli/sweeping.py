@@ -7,13 +7,13 @@ from typing import Any
 from phalanx.cli.sweep_progress import SweepProgress
 from phalanx.cli.terminal import console
 from phalanx.core.errors import CheckpointError, PhalanxError, Stopped
+from phalanx.core.files import write_atomically
 from phalanx.core.toml import parse_setting
 from phalanx.experiments import Leaderboard, Sweep, SweepRecord, leaderboards, losses, run_sweep
 from phalanx.experiments.sweep_record import FILE
 from phalanx.report.numbers import count
 from phalanx.report.tables import rich_table, to_csv, to_document, to_latex, to_markdown
 from phalanx.report.worst_cases import to_markdown as worst_cases_to_markdown
-from phalanx.server.checkpoint import write_atomically
 
 WORST_CASES = "worst_cases.md"
 

@@ -8,10 +8,7 @@ privacy.jsonl    what each round of a private run spent
 inversion/       what an inversion attack found, a PNG a round
 """
 
-import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -23,10 +20,13 @@ from torch import nn
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
+from phalanx.core.files import make_subfolder, write_atomically
+from phalanx.core.json_files import read_json, to_json
 from phalanx.experiments.manifest import manifest
 from phalanx.experiments.sheets import encoded, sheet_path
 from phalanx.models import model_sha256
-from phalanx.server.checkpoint import Checkpoint, newest, save, serialised, write_atomically
+from phalanx.server.checkpoint import Checkpoint, newest, save, serialised
+from phalanx.server.event_file import EventFile, read_events
 from phalanx.server.ledger import Ledger
 from phalanx.server.lock import locked
 from phalanx.simulation import FederationState, Pictures, Simulation
@@ -43,7 +43,8 @@ class Restored(NamedTuple):
 class RunFolder:
     """An open run folder, locked against other processes. It is a sink: `emit` appends to events.jsonl.
 
-    Raises: CheckpointError if the folder holds another experiment, is in use, or cannot be written.
+    Raises: CheckpointError if the folder holds another experiment, is in use, cannot be written, or has links in it where
+    a run writes.
     """
 
     def __init__(self, path: Path, experiment: Experiment) -> None:
@@ -55,9 +56,9 @@ class RunFolder:
     def __enter__(self) -> Self:
         self._lock = locked(self.path, "run folder")
         try:
-            (self.path / "checkpoint").mkdir(exist_ok=True)
+            make_subfolder(self.path / "checkpoint")
             self._claim()
-            self._events = self.events_path.open("ab")
+            self._events = EventFile(self.events_path)
         except OSError as error:
             self._lock.close()
             raise CheckpointError(f"The run folder {self.path} cannot be used: {error.strerror}.") from None
@@ -67,8 +68,7 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with suppress(OSError):  # a full disk has been told of already, by whoever wrote last
-            self._events.close()
+        self._events.close()
         self._lock.close()
 
     def _claim(self) -> None:
@@ -114,40 +114,28 @@ class RunFolder:
 
     def emit(self, event: Event) -> None:
         """Append an event."""
-        try:
-            self._events.write(json.dumps(event.as_dict(), allow_nan=False).encode() + b"\n")
-            self._events.flush()
-        except OSError as error:
-            raise CheckpointError(f"{self.events_path} cannot be written: {error.strerror}.") from None
+        self._events.emit(event)
 
     def position(self) -> dict[str, str]:
         """How long events.jsonl and the ledger are, in bytes, as a checkpoint says it."""
-        return {"events": str(self._events.tell()), "ledger": str(self.ledger.position())}
+        return {"events": str(self._events.position()), "ledger": str(self.ledger.position())}
 
     def save(self, state: FederationState, position: Mapping[str, str]) -> None:
         """Write a checkpoint of `state`, whose events and receipts end at `position`."""
-        try:
-            os.fsync(self._events.fileno())
-        except OSError as error:
-            raise CheckpointError(f"{self.events_path} cannot be written: {error.strerror}.") from None
+        self._events.sync()
         facts = {**self.facts, **position}
         save(self.path / "checkpoint", Checkpoint(state.round, state.tensors(), facts))
 
     def restore(self) -> Restored:
         """Where to go on; events are cut to it, receipts never."""
-        checkpoint, remarks = newest(self.path / "checkpoint", self.facts)
-        position = int(checkpoint.facts["events"]) if checkpoint else 0
-        if self.events_path.stat().st_size < position:
-            raise CheckpointError(f"{self.events_path} is shorter than its checkpoint says; delete {self.path} to start again.")
-        self._events.truncate(position)
-        self._events.seek(position)
-        receipts = self.ledger.since(int(checkpoint.facts.get("ledger", "0")) if checkpoint else 0)
-        state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors) if checkpoint else None
-        return Restored(state, remarks, receipts)
+        found, remarks = newest(self.path / "checkpoint", self.facts, _restored)
+        state, events, ledger = found or (None, 0, 0)
+        self._events.cut(events)
+        return Restored(state, remarks, self.ledger.since(ledger))
 
     def keep(self, pictures: Pictures) -> None:
         """Write what an inversion attack found beside the truth."""
-        (self.path / "inversion").mkdir(exist_ok=True)
+        make_subfolder(self.path / "inversion")
         write_atomically(sheet_path(self.path, pictures.round), encoded(pictures.images))
 
     def finish(self, module: nn.Module, result: Mapping[str, Any]) -> None:
@@ -160,10 +148,7 @@ class RunFolder:
 
         Raises: CheckpointError if the file is damaged.
         """
-        try:
-            return [json.loads(line) for line in self.events_path.read_bytes().splitlines()]
-        except (OSError, ValueError):
-            raise CheckpointError(f"{self.events_path} is damaged; delete {self.path} to start again.") from None
+        return read_events(self.events_path)
 
     def read_result(self, module: nn.Module) -> dict[str, Any]:
         """The result of a finished run, its model loaded into `module`.
@@ -180,17 +165,7 @@ class RunFolder:
         return result
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises: CheckpointError if the file does not hold one."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        value = None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is damaged; delete it, or the run folder to start again.")
-    return value
-
-
-def to_json(value: Mapping[str, Any]) -> bytes:
-    """Readable JSON that is the same bytes for the same value."""
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
+def _restored(checkpoint: Checkpoint) -> tuple[FederationState, int, int]:
+    """The state, and where its events and receipts end."""
+    state = FederationState.from_tensors(checkpoint.round, checkpoint.tensors)
+    return state, checkpoint.position("events"), checkpoint.position("ledger") if "ledger" in checkpoint.facts else 0

@@ -21,6 +21,7 @@ import torch
 from phalanx.core.errors import PhalanxError, Stopped, WorkerError
 from phalanx.core.events import Event
 from phalanx.core.families import Dataset
+from phalanx.core.files import refuse_link
 from phalanx.core.processes import cause_of_death, die_with_parent, own_core, pin
 from phalanx.core.types import DataSplit
 from phalanx.experiments.run import run_on
@@ -197,6 +198,7 @@ def _outcome(cell: Cell, folder: Path, place: int, loaded: _Loaded, teller: _Tel
     device = devices[place % len(devices)]
     experiment = replace(cell.experiment, run=replace(settings, workers=1, devices=(device,)))
     try:
+        refuse_link(folder)  # a run's own folder may be one, but a sweep's cells lie in the sweep's
         result = run_on(lambda: loaded.of(experiment.data), experiment, out=folder, sinks=[teller])
         return Event("finished", settings.rounds, result.summary["final"])
     except Stopped:

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 from phalanx.accounts import Accounts
+from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event
 from phalanx.experiments.record import RunRecord
 from phalanx.privacy import PrivacyStatement
@@ -19,8 +20,13 @@ def announced(accounts: Accounts, state: FederationState) -> Event:
 
 
 def stated(record: RunRecord) -> dict[str, Any] | None:
-    """What the run in a folder has spent so far, with all that the number means; None if nothing in it is private."""
+    """What the run in a folder has spent so far, with all that the number means; None if nothing in it is private.
+
+    Raises: CheckpointError if the result says that in another form.
+    """
     if record.result and (said := record.result.get("privacy")):
+        if not isinstance(said, dict) or not isinstance(said.get("statement"), str):
+            raise CheckpointError(f"The result in {record.folder} is damaged; delete result.json and resume the run.")
         return dict(said)
     begun = next((event for event in record.events if event["event"] == "privacy"), None)
     if begun is None:

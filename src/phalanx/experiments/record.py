@@ -1,6 +1,5 @@
 """`RunRecord`: a run folder as a value, read without running anything: no data, no model, one pass over its events."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ from typing import Any, Self
 
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError, ConfigError
-from phalanx.experiments.folder import read_json
+from phalanx.core.json_files import read_json
+from phalanx.server.event_file import parse_event
 
 EventDict = dict[str, Any]
 SWEEP_FILE = "sweep.toml"
+SHARES = ("accuracy", "attack_success", "base_rate")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class RunRecord:
             result.get("experiment") != experiment.digest() or not isinstance(result.get("final"), dict)
         ):
             raise CheckpointError(f"The result in {folder} is not this run's; delete result.json and resume the run.")
+        if result is not None and not all(is_share(result["final"].get(name)) for name in SHARES):
+            raise CheckpointError(f"The result in {folder} is damaged; delete result.json and resume the run.")
         return cls(folder, experiment, manifest or {}, result)
 
     @cached_property
@@ -61,7 +64,7 @@ class RunRecord:
             raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
         # Whole lines end in a newline, so what comes after the last one is empty or unfinished.
         try:
-            return tuple(_event(line) for line in lines[:-1])
+            return tuple(parse_event(line) for line in lines[:-1])
         except ValueError:
             raise CheckpointError(f"{path} is damaged; delete {self.folder} to run it again.") from None
 
@@ -139,12 +142,10 @@ def _experiment(folder: Path, manifest: Mapping[str, Any]) -> Experiment:
         raise CheckpointError(f"{folder} was made by Phalanx {made}, this is {here}: {error}") from None
 
 
+def is_share(value: object) -> bool:
+    """Whether this may stand for one of SHARES: a number from 0 to 1, or None for what was not measured."""
+    return value is None or (isinstance(value, int | float) and 0 <= value <= 1)
+
+
 def _optional_json(path: Path) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
-
-
-def _event(line: bytes) -> EventDict:
-    event = json.loads(line)
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str) or not isinstance(event.get("round"), int):
-        raise ValueError("no event")
-    return event

@@ -11,7 +11,7 @@ from torch import nn
 
 from phalanx.config import Experiment
 from phalanx.core import rng
-from phalanx.core.errors import ConfigError
+from phalanx.core.errors import CheckpointError, ConfigError
 from phalanx.core.events import Event, Sink
 from phalanx.core.types import DataSplit
 from phalanx.data import Federation
@@ -136,7 +136,7 @@ class _History:
             self.rounds_kept += "kept_model" in event
             self._round = {name: value for name, value in event.items() if isinstance(value, int | float) or value is None}
         if event["event"] == "inversion" and "missing" not in event:
-            self._inverted = {f"inversion_{name}": event[f"mean_{name}"] for name in ("psnr", "ssim", "baseline")}
+            self._inverted = {f"inversion_{name}": event.get(f"mean_{name}") for name in ("psnr", "ssim", "baseline")}
         if event["event"] == "evaluation":
             scores = {name: value for name, value in event.items() if name not in ("event", "seconds", "over_tau")}
             self.rows.append(self._round | self._inverted | scores)
@@ -176,7 +176,11 @@ def _restore(
     remarks = folder.describe(simulation, is_fresh=state is None)
     for event in folder.read_events():
         history.take(event)
+    if state is not None and not _fits(state, fresh):
+        raise CheckpointError(f"The checkpoint in {folder.path} is of another model; delete {folder.path} to start again.")
     going_on = fresh if state is None else state.to(simulation.device)
+    if going_on.round >= simulation.experiment.run.rounds and not history.rows:
+        raise CheckpointError(f"{folder.events_path} is damaged; delete {folder.path} to start again.")
     restored = going_on
     if simulation.accounts and receipts:
         going_on = recharged(simulation.accounts, going_on, receipts, is_same_machine=not remarks)
@@ -184,6 +188,12 @@ def _restore(
         for sink in sinks:
             sink.emit(Event("resumed", state.round, {"remarks": [*remarks, *damaged]}))
     return going_on, going_on is not restored
+
+
+def _fits(state: FederationState, fresh: FederationState) -> bool:
+    """Whether a checkpoint holds a model of this form: its seal says only that nobody has changed it since."""
+    pairs = ((state.params, fresh.params), (state.buffers, fresh.buffers))
+    return all(found.shape == asked.shape and found.dtype == asked.dtype for found, asked in pairs)
 
 
 def _summary(experiment: Experiment, rows: list[dict[str, Any]], module: nn.Module) -> dict[str, Any]:

@@ -11,14 +11,14 @@ import tomli_w
 
 from phalanx.core.errors import CheckpointError, ConfigError, Stopped
 from phalanx.core.events import Event
+from phalanx.core.files import refuse_link, write_atomically
+from phalanx.core.json_files import to_json
 from phalanx.core.processes import cores
-from phalanx.experiments.folder import to_json
 from phalanx.experiments.forecheck import check_machine
 from phalanx.experiments.jobs import Jobs
 from phalanx.experiments.signals import StopRequest, noted_signals
 from phalanx.experiments.sweep import Cell, Sweep
-from phalanx.experiments.sweep_record import FAILURES, FILE, SweepRecord
-from phalanx.server.checkpoint import write_atomically
+from phalanx.experiments.sweep_record import CELLS, FAILURES, FILE, SweepRecord
 from phalanx.server.lock import locked
 
 SECONDS = 0.25  # how long a stop request waits, at most
@@ -94,6 +94,7 @@ class _Progress:
         with suppress(CheckpointError):  # damaged: these cells are tried again anyway
             self.failures = dict(SweepRecord.of(folder, sweep).failures)
         try:
+            refuse_link(folder / CELLS)
             write_atomically(folder / FILE, tomli_w.dumps(sweep.to_tables()).encode())
         except CheckpointError:
             self._lock.close()

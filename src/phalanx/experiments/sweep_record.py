@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from phalanx.core.errors import CheckpointError, ConfigError
-from phalanx.experiments.folder import read_json
+from phalanx.core.json_files import read_json
 from phalanx.experiments.record import SWEEP_FILE, RunRecord
 from phalanx.experiments.sweep import Cell, Sweep
 

@@ -10,8 +10,8 @@ import tomli_w
 from phalanx.config import Experiment
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Participation
+from phalanx.core.files import write_atomically
 from phalanx.flower.preflight import check
-from phalanx.server.checkpoint import write_atomically
 
 MOST_LETTERS = 32  # of an app's name, by Flower's rules
 PYPROJECT = """\

@@ -1,7 +1,5 @@
 """`serve`: an experiment's server, in a folder that `phalanx show` and `phalanx report` read like any run's."""
 
-import json
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +12,16 @@ from torch import nn
 from phalanx.config import Experiment
 from phalanx.core.errors import CheckpointError
 from phalanx.core.events import Event, Value
+from phalanx.core.files import write_atomically
+from phalanx.core.json_files import read_json, to_json
 from phalanx.data import Federation
 from phalanx.flower.experiment import federation_of, model_of
 from phalanx.flower.preflight import check, claims_privacy
 from phalanx.flower.strategy import RobustStrategy
 from phalanx.metrics import evaluate
 from phalanx.models import model_sha256
-from phalanx.server.checkpoint import serialised, write_atomically
+from phalanx.server.checkpoint import serialised
+from phalanx.server.event_file import read_events
 from phalanx.server.events import number
 
 
@@ -56,8 +57,7 @@ def serve(
     folder = Path(folder)
     _claim(folder, experiment)
     if (folder / "result.json").exists():
-        finished: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
-        return finished
+        return _finished(folder, experiment)
     federation = federation_of(experiment)
     model = model_of(experiment, federation.train)
     strategy = RobustStrategy(
@@ -81,6 +81,7 @@ def serve(
     test = _test(experiment, federation, model, strategy)
     result = strategy.start(grid, ArrayRecord(model.state_dict()), experiment.run.rounds, round_seconds, evaluate_fn=test)
     model.load_state_dict(result.arrays.to_torch_state_dict())
+    write_atomically(folder / "model.safetensors", serialised(model.state_dict()))
     summary = {
         "experiment": experiment.digest(),
         "rounds": experiment.run.rounds,
@@ -89,15 +90,21 @@ def serve(
     }
     summary |= {} if strategy.stopped is None else {"stopped": strategy.stopped}
     summary |= {} if strategy.spent is None else {"privacy": strategy.spent}
-    write_atomically(folder / "model.safetensors", serialised(model.state_dict()))
-    write_atomically(folder / "result.json", json.dumps(summary, indent=2, sort_keys=True).encode() + b"\n")
+    write_atomically(folder / "result.json", to_json(summary))
     return summary
+
+
+def _finished(folder: Path, experiment: Experiment) -> dict[str, Any]:
+    result = read_json(folder / "result.json")
+    if result.get("experiment") != experiment.digest():
+        raise CheckpointError(f"The result in {folder} is not this federation's; delete result.json and start it again.")
+    return result
 
 
 def _final(events: Path) -> dict[str, Value]:
     """The numbers of the last round and test, of which an earlier process may have told."""
     row = dict[str, Value]()
-    for event in map(json.loads, events.read_text(encoding="utf-8").splitlines()):
+    for event in read_events(events):
         plain: dict[str, Value] = {
             name: value for name, value in event.items() if isinstance(value, int | float) or value is None
         }
@@ -107,13 +114,10 @@ def _final(events: Path) -> dict[str, Value]:
 
 def _secret_seed(folder: Path) -> int:
     """The same one in a resumed federation; nobody but the server's owner can read it."""
-    path, draft = folder / "seed", folder / ".seed.draft"
+    path = folder / "seed"
     try:
         if not path.exists():
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{secrets.randbits(128)}\n")
-            draft.replace(path)
+            write_atomically(path, f"{secrets.randbits(128)}\n".encode(), mode=0o600)
         return int(path.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"The server's seed in {folder} cannot be read or written: {error}.") from None

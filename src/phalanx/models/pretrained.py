@@ -1,7 +1,6 @@
 """Pretrained: a model that begins where a finished run has ended; and how such a run's model is read and verified."""
 
 import hashlib
-import json
 from dataclasses import KW_ONLY
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from torch import nn
 
 from phalanx.core.errors import ConfigError
 from phalanx.core.families import Architecture
+from phalanx.core.json_files import parse_json
 from phalanx.core.params import flatten
 
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -43,7 +43,7 @@ class Pretrained(Architecture):
 def load_run(model: nn.Module, folder: Path, sha256: str | None = None) -> None:
     """Read the final model of a run into `model`, verified. Raises: ConfigError."""
     try:
-        told = str(json.loads((folder / "result.json").read_bytes())["model_sha256"])
+        told = str(parse_json((folder / "result.json").read_bytes())["model_sha256"])
         weights = parse((folder / "model.safetensors").read_bytes())
     except FileNotFoundError:
         raise ConfigError(

@@ -5,8 +5,8 @@ from typing import Any
 
 from phalanx.core.errors import CheckpointError
 from phalanx.experiments import RunRecord
+from phalanx.experiments.record import SHARES, is_share
 
-SHARES = ("accuracy", "attack_success", "base_rate")
 NUMBERS = ("tpr", "fpr", "honest_norm", "malicious_norm", "dropped_out", "no_samples")
 
 
@@ -16,7 +16,8 @@ def check(record: RunRecord) -> None:
         for event in record.rounds:
             _check_round(event)
         for row in (*record.evaluations, *([record.final] if record.final else [])):
-            _check_numbers({"round": row["round"], **{name: row.get(name) for name in SHARES}})
+            if not isinstance(row["round"], int) or not all(is_share(row.get(name)) for name in SHARES):
+                raise ValueError("no round, or no share")
         for event in record.events:
             _check_numbers(event.get("seconds", {}))
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -6,10 +6,10 @@ Nothing in them can run code, and nothing that fails the digest is ever loaded.
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -18,10 +18,13 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from phalanx.core.errors import CheckpointError
+from phalanx.core.files import write_atomically
+from phalanx.core.json_files import parse_json
 
 KEPT = 2
 NUMBER = "[0-9]" * 9
 """How a checkpoint's files are called; whatever else lies in the folder is left alone."""
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -32,32 +35,12 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, str]
 
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: whoever reads it, even after a crash, sees the old bytes or the new, never a part.
-
-    Raises: CheckpointError in one sentence (full disk, read-only folder …); nothing half-written stays behind.
-    """
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from None
-
-
-def sync_folder(folder: Path) -> None:
-    """See that the names of a folder's files are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def position(self, name: str) -> int:
+        """How long a file was then, in bytes. Raises: KeyError or ValueError if the facts do not say."""
+        found = int(self.facts[name])
+        if found < 0:
+            raise ValueError(f"{name} is {found}")
+        return found
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
@@ -69,6 +52,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     write_atomically(path.with_suffix(".json"), _seal(data))
     rounds = sorted(int(file.stem) for file in folder.glob(f"{NUMBER}.safetensors"))
     kept = [round for round in rounds if round <= checkpoint.round][-KEPT:]
+    for draft in folder.glob(f".{NUMBER}.*.draft"):  # of a write that a kill cut off
+        draft.unlink()
     for old in set(rounds) - set(kept):
         for suffix in (".json", ".safetensors"):
             (folder / f"{old:09d}{suffix}").unlink(missing_ok=True)
@@ -84,10 +69,11 @@ def _seal(data: bytes) -> bytes:
     return json.dumps({"sha256": hashlib.sha256(data).hexdigest()}).encode() + b"\n"
 
 
-def newest(folder: Path, facts: Mapping[str, str]) -> tuple[Checkpoint | None, list[str]]:
-    """The newest undamaged checkpoint that carries `facts`, and a sentence for each that was passed over.
+def newest(folder: Path, facts: Mapping[str, str], read: Callable[[Checkpoint], Read]) -> tuple[Read | None, list[str]]:
+    """What `read` makes of the newest undamaged checkpoint that carries `facts`, and a sentence for each that was passed over.
 
-    None if there is no checkpoint at all.
+    A seal can be made for anything: one that `read` finds something missing or wrong in (KeyError, TypeError, ValueError …) is
+    damaged, too. None if there is no checkpoint at all.
     Raises: CheckpointError if there are some and all are damaged.
     """
     remarks: list[str] = []
@@ -95,7 +81,7 @@ def newest(folder: Path, facts: Mapping[str, str]) -> tuple[Checkpoint | None, l
     paths = sorted((path.with_suffix(".safetensors") for path in folder.glob(f"{NUMBER}.json")), reverse=True)
     for path in paths:
         try:
-            return _load(path, facts), remarks
+            return _load(path, facts, read), remarks
         except CheckpointError as error:
             remarks.append(str(error))
     if paths:
@@ -103,16 +89,19 @@ def newest(folder: Path, facts: Mapping[str, str]) -> tuple[Checkpoint | None, l
     return None, remarks
 
 
-def _load(path: Path, facts: Mapping[str, str]) -> Checkpoint:
+def _load(path: Path, facts: Mapping[str, str], read: Callable[[Checkpoint], Read]) -> Read:
     damaged = CheckpointError(f"The checkpoint {path.name} is damaged and was not loaded.")
     try:
         data = path.read_bytes()
         if path.with_suffix(".json").read_bytes() != _seal(data):
             raise damaged
-        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        metadata = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         found = Checkpoint(int(metadata.pop("round")), parse(data), metadata)
-    except (OSError, ValueError, KeyError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
         raise damaged from None
     if found.round != int(path.stem) or any(found.facts.get(name) != value for name, value in facts.items()):
         raise CheckpointError(f"The checkpoint {path.name} belongs to another run or round and was not loaded.")
-    return found
+    try:
+        return read(found)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise damaged from None

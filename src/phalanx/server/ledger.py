@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from phalanx.core.errors import CheckpointError
-from phalanx.server.checkpoint import sync_folder
+from phalanx.core.files import open_regular, sync_folder
+from phalanx.core.json_files import parse_json
 
 
 class Ledger:
@@ -29,7 +30,7 @@ class Ledger:
         """Append a receipt. Raises: CheckpointError if that is not on the disk."""
         try:
             is_new = not self.path.exists()
-            with self.path.open("ab") as file:
+            with open_regular(self.path, "ab") as file:
                 file.write(json.dumps(receipt).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -45,13 +46,17 @@ class Ledger:
 
         Raises: CheckpointError if the ledger is shorter than that, or damaged.
         """
-        text = self.path.read_bytes() if self.path.exists() else b""
+        text = b""
+        if self.path.exists():
+            with open_regular(self.path, "rb") as file:
+                text = file.read()
         if len(text) < position:
             raise CheckpointError(f"{self.path} is shorter than its checkpoint says: what was spent cannot be known any more.")
         whole = text.rfind(b"\n") + 1
         if whole < len(text):
-            os.truncate(self.path, whole)
+            with open_regular(self.path, "r+b") as file:
+                file.truncate(whole)
         try:
-            return [json.loads(line) for line in text[position:whole].splitlines()]
+            return [parse_json(line) for line in text[position:whole].splitlines()]
         except ValueError:
             raise CheckpointError(f"{self.path} is damaged: what was spent cannot be known any more.") from None

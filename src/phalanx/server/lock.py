@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import IO
 
 from phalanx.core.errors import CheckpointError
+from phalanx.core.files import open_regular
 
 try:
     import fcntl
@@ -17,11 +18,11 @@ TRIES, SECONDS = 10, 0.02  # whoever only looks (`is_locked`) holds a lock too, 
 def locked(folder: Path, what: str) -> IO[str]:
     """Make `folder` and hold it until the file that is returned is closed; `what` is what errors call it.
 
-    Raises: CheckpointError if it cannot be made or another process holds it.
+    Raises: CheckpointError if it cannot be made, its lock is a link or no file, or another process holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = open_regular(folder / ".lock", "a")
     except OSError as error:
         raise CheckpointError(f"The {what} {folder} cannot be used: {error.strerror}.") from None
     try:
@@ -47,13 +48,14 @@ def _hold(lock: IO[str]) -> None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process holds the folder now. False where that cannot be told: without flock, or without the right to look."""
+    """Whether a process holds the folder now. False where that cannot be told: without flock or a lock that is a
+    file, or without the right to look."""
     try:
-        with (folder / ".lock").open() as lock:
+        with open_regular(folder / ".lock", "r") as lock:
             if fcntl:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except (OSError, CheckpointError):
         return False
     return False

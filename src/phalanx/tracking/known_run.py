@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from phalanx.core.files import make_subfolder, write_atomically
+
 
 def known_run(folder: Path | None, kind: str) -> str | None:
     """The tracker's name for the run in this folder, if it has one."""
@@ -12,5 +14,5 @@ def known_run(folder: Path | None, kind: str) -> str | None:
 def keep_run(folder: Path | None, kind: str, run: str) -> None:
     """Remember the tracker's name for the run; without a folder it cannot go on anyway."""
     if folder is not None:
-        (folder / "tracking").mkdir(exist_ok=True)
-        (folder / "tracking" / kind).write_text(f"{run}\n")
+        make_subfolder(folder / "tracking")
+        write_atomically(folder / "tracking" / kind, f"{run}\n".encode())

@@ -11,6 +11,7 @@ from typing import Any
 from phalanx.core.errors import ConfigError, Stopped
 from phalanx.core.events import Event, RunFacts, Sink
 from phalanx.core.families import Tracker
+from phalanx.core.files import refuse_link
 from phalanx.tracking.known_run import keep_run, known_run
 from phalanx.tracking.requirements import require_package, require_place
 from phalanx.tracking.scalars import parameters, scalars
@@ -57,6 +58,8 @@ class MLflow(Tracker, kind="mlflow"):
 
         # It would tell of every table that it makes.
         logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
+        if self.tracking_uri is None:
+            refuse_link(Path(str(run.folder)) / "mlflow.db")
         # MLflow lets two processes make the tables of one new file at once, and both fail: a sweep's cells would.
         with one_at_a_time(self.tracking_uri):
             client = MlflowClient(

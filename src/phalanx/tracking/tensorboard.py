@@ -11,6 +11,7 @@ import tomli_w
 
 from phalanx.core.events import Event, RunFacts, Sink
 from phalanx.core.families import Tracker
+from phalanx.core.files import refuse_link
 from phalanx.tracking.requirements import require_package, require_place
 from phalanx.tracking.scalars import scalars
 
@@ -34,6 +35,8 @@ class TensorBoard(Tracker, kind="tensorboard"):
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """A new event file."""
         place = Path(self.folder) / run.name if self.folder is not None else Path(str(run.folder)) / "tensorboard"
+        if self.folder is None:
+            refuse_link(place)
         place.mkdir(parents=True, exist_ok=True)
         # TensorBoard reads the files of a folder in the order of their names.
         with (place / f"events.out.tfevents.{time.time_ns()}.{getpid()}").open("wb") as file:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from phalanx.core.files import open_regular
+
 try:
     import fcntl
 except ImportError:  # Windows has no flock: a sweep's cells are not kept apart there
@@ -16,6 +18,6 @@ def one_at_a_time(uri: str | None) -> Iterator[None]:
     if fcntl is None or uri is None or not uri.startswith("sqlite:///"):
         yield
         return
-    with Path(uri.removeprefix("sqlite:///") + ".lock").open("w") as file:
+    with open_regular(Path(uri.removeprefix("sqlite:///") + ".lock"), "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

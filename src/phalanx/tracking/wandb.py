@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from phalanx.core.events import Event, RunFacts, Sink
 from phalanx.core.families import Tracker
+from phalanx.core.files import refuse_link
 from phalanx.tracking.known_run import keep_run, known_run
 from phalanx.tracking.requirements import require_package, require_place
 from phalanx.tracking.scalars import parameters, scalars
@@ -43,6 +44,8 @@ class WeightsAndBiases(Tracker, kind="wandb"):
         import wandb
 
         place = Path(self.folder) if self.folder is not None else Path(str(run.folder))
+        if self.folder is None:
+            refuse_link(place / "wandb")
         place.mkdir(parents=True, exist_ok=True)
         number = known_run(run.folder, self.kind)
         if number is None:

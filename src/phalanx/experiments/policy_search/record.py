@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from phalanx.core.errors import CheckpointError
-from phalanx.experiments.folder import read_json, to_json
-from phalanx.server.checkpoint import write_atomically
+from phalanx.core.files import open_regular, refuse_link, write_atomically
+from phalanx.core.json_files import parse_json, read_json, to_json
 from phalanx.server.lock import locked
 
 
@@ -50,6 +50,7 @@ class PolicyRecord:
     def __enter__(self) -> Self:
         self._lock = locked(self.folder, "search's folder")
         try:
+            refuse_link(self.folder / "pretrained")
             self._claim()
             self._read()
         except BaseException:
@@ -68,7 +69,7 @@ class PolicyRecord:
     def append(self, scored: ScoredPolicy) -> None:
         """Write a line to the disk. Raises: CheckpointError if that is not possible."""
         try:
-            with self.path.open("ab") as file:
+            with open_regular(self.path, "ab") as file:
                 file.write(json.dumps(asdict(scored), allow_nan=False).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -89,10 +90,11 @@ class PolicyRecord:
         text = self.path.read_bytes()
         whole = text.rfind(b"\n") + 1
         if whole < len(text):  # the last line was being written when the search was killed
-            os.truncate(self.path, whole)
+            with open_regular(self.path, "r+b") as file:
+                file.truncate(whole)
         try:
             for line in text[:whole].splitlines():
-                values = json.loads(line)
+                values = parse_json(line)
                 self.scored[values["number"]] = ScoredPolicy(**values | {"policy": tuple(values["policy"])})
         except (ValueError, KeyError, TypeError):
             raise CheckpointError(f"{self.path} is damaged; delete it to search again.") from None
