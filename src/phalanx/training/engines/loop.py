@@ -38,8 +38,9 @@ def train(work: LocalWork, model: nn.Module, out: Rows, descend: "Descend | None
             for i, place in enumerate(work.cohort.places):
                 module.reset()
                 seed_layers(module.device, work.layer_seed(work.cohort.ids[i]))
-                steps.append((descend or _descend)(work, work.client(i), module, losses[i]))
-                has_batches.append(bool(work.client(i).epoch(module.smallest_batch)))
+                client = work.client(i)
+                steps.append((descend or _descend)(work, client, module, losses[i]))
+                has_batches.append(bool(client.epoch(module.smallest_batch)))
                 target.write(place, module)
     finally:
         module.reset()
