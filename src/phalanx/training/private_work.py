@@ -2,7 +2,7 @@
 is divided by, and the noise. Engines compute clipped sums.
 """
 
-import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,10 +31,10 @@ class PrivateWork(LocalWork):
     secure_rng: bool
 
     def augmenting(self, client: int) -> torch.Generator:
-        return torch.Generator().manual_seed(_secret()) if self.secure_rng else super().augmenting(client)
+        return torch.Generator().manual_seed(secrets.randbits(63)) if self.secure_rng else super().augmenting(client)
 
     def layer_seed(self, client: int) -> int:
-        return _secret() if self.secure_rng else super().layer_seed(client)
+        return secrets.randbits(63) if self.secure_rng else super().layer_seed(client)
 
     def client(self, i: int) -> "PrivateClient":
         """The batches of the cohort's i-th client."""
@@ -79,7 +79,3 @@ class PrivateClient(ClientWork):
             out.copy_(self._noise.gaussian(out, self._std))
         else:
             out.zero_()
-
-
-def _secret() -> int:
-    return int.from_bytes(os.urandom(8), "little") >> 1
